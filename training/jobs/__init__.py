@@ -1,0 +1,1 @@
+"""What a training job is: manifest, configuration, contract and request. Standard library only, no I/O."""
