@@ -1,0 +1,114 @@
+"""The algorithms that a job can name: their knobs, channels and metrics. Adding one is one entry here.
+
+Defaults follow arcface_torch's published recipe (deepinsight/insightface, recognition/arcface_torch/configs)
+where it has one: SGD 0.9, weight decay 5e-4, 20 epochs, s = 64, m = 0.5, gradient clip 5.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from training.jobs import contract
+
+NETWORKS = ("r18", "r34", "r50", "r100", "r200", "mbf", "mbf_large")
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One hyperparameter. `kind` is int, float, bool or str; bounds are inclusive, but for `above`."""
+
+    kind: type
+    default: Any
+    doc: str
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What the service reads from the log: the first group of `regex` is the value."""
+
+    name: str
+    regex: str
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What the manifest, the request and the trainer need to know of an algorithm."""
+
+    name: str
+    knobs: Mapping[str, Knob]
+    metrics: tuple[Metric, ...]
+    channels: tuple[str, ...] = contract.CHANNELS
+    required_channels: tuple[str, ...] = contract.REQUIRED_CHANNELS
+
+
+_NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
+
+
+def _metric(name: str, prefix: str, key: str) -> Metric:
+    """A `key=value` of the line that begins with `prefix`."""
+    return Metric(name, rf"{prefix} (?:.* )?{key}={_NUMBER}")
+
+
+ARCFACE_KNOBS: Mapping[str, Knob] = {
+    "network": Knob(str, "r50", "backbone", choices=NETWORKS),
+    "pretrained": Knob(
+        str, "", "file in the weights channel to start from; empty: the only one there, if any"
+    ),
+    "epochs": Knob(int, 20, "passes over the images", minimum=1, maximum=1000),
+    "max_steps": Knob(int, 0, "stop after so many steps; 0: after the epochs", minimum=0, maximum=10**8),
+    "batch_size": Knob(int, 128, "images per step on each device", minimum=2, maximum=8192),
+    "lr": Knob(float, 0.02, "peak learning rate at batch 128 on one device", above=0, maximum=10),
+    "momentum": Knob(float, 0.9, "of SGD", minimum=0, maximum=0.999),
+    "weight_decay": Knob(float, 5e-4, "of SGD", minimum=0, maximum=1),
+    "warmup_epochs": Knob(float, 0.0, "linear warm-up, in epochs", minimum=0, maximum=100),
+    "gradient_clip": Knob(
+        float, 5.0, "largest gradient norm of the backbone; 0: none", minimum=0, maximum=1e6
+    ),
+    "scale": Knob(float, 64.0, "s of the margin softmax", above=0, maximum=1000),
+    "margin": Knob(float, 0.5, "m of ArcFace, in radians", minimum=0, maximum=1.5),
+    "margin_gradient": Knob(
+        str,
+        "exact",
+        "derivative of the margin: exact, or arcface_torch's",
+        choices=("exact", "straight_through"),
+    ),
+    "label_smoothing": Knob(
+        float, 0.0, "share of the target spread over all classes", minimum=0, maximum=0.5
+    ),
+    "flip": Knob(bool, True, "mirror images at random"),
+    "precision": Knob(str, "auto", "auto: bf16 where the device has it", choices=("auto", "fp32", "bf16")),
+    "compile": Knob(str, "auto", "torch.compile; auto: where it pays", choices=("auto", "on", "off")),
+    "holdout_fraction": Knob(
+        float,
+        0.1,
+        "share of the identities kept for verification without a validation channel",
+        minimum=0,
+        maximum=0.9,
+    ),
+    "seed": Knob(
+        int, 0, "of the split, the order, the initial weights and the flips", minimum=0, maximum=2**31 - 1
+    ),
+    "workers": Knob(int, -1, "decoding processes; -1: one per processor", minimum=-1, maximum=256),
+    "checkpoint_seconds": Knob(float, 600.0, "time between checkpoints", above=0, maximum=86400),
+    "log_interval": Knob(int, 20, "steps between log lines", minimum=1, maximum=10**6),
+    "max_unreadable": Knob(float, 0.1, "largest share of unreadable images", minimum=0, maximum=1),
+}
+
+ARCFACE_METRICS = (
+    _metric("train:loss", "epoch=", "loss"),
+    _metric("train:lr", "epoch=", "lr"),
+    _metric("train:images_per_second", "epoch=", "images_per_second"),
+    _metric("validation:accuracy", "verification", "accuracy"),
+    _metric("validation:eer", "verification", "eer"),
+    _metric("validation:auc", "verification", "auc"),
+    _metric("validation:tar_at_far_1e-2", "verification", "tar_at_far_1e-2"),
+    _metric("validation:tar_at_far_1e-3", "verification", "tar_at_far_1e-3"),
+)
+
+ALGORITHMS: Mapping[str, Algorithm] = {
+    "arcface": Algorithm("arcface", ARCFACE_KNOBS, ARCFACE_METRICS),
+}

@@ -1,0 +1,272 @@
+"""manifest.json, which starts training: read, checked and made absolute. Every problem is found at once."""
+
+import datetime
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from training.jobs import config, contract
+from training.jobs.algorithms import ALGORITHMS, Algorithm
+from training.jobs.platform import Platform
+from training.jobs.problems import Problem, ProblemsError, did_you_mean, shown
+from training.jobs.resources import Resources, resources_of
+from training.jobs.uri import S3Uri
+
+SCHEMA_VERSION = 1
+KEYS = ("schema", "algorithm", "channels", "hyperparameters", "resources", "governance", "$schema")
+GOVERNANCE_KEYS = ("legal_basis", "source", "purpose", "expires_at", "contact")
+OVERRIDABLE = ("hyperparameters", "resources")
+
+
+class ManifestError(ProblemsError):
+    """The manifest cannot start a job; `problems` says everything that is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest that is right: channels absolute, resources complete, hyperparameters only those named."""
+
+    location: S3Uri
+    dataset: str
+    algorithm: str
+    channels: Mapping[str, S3Uri]
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+    governance: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse(
+    data: bytes | str, location: S3Uri, platform: Platform, overrides: Mapping[str, Any] | None = None
+) -> Manifest:
+    """The manifest that `data` holds, dropped at `location`. Raises ManifestError with every problem.
+
+    overrides: `hyperparameters` and `resources` of a direct invocation, which rank above the manifest's own.
+    """
+    document = decode(data)
+    problems: list[Problem] = [*_location_problems(location, platform)]
+    document, override_problems = _with_overrides(document, overrides or {})
+    problems += override_problems
+    problems += [Problem(key, f"unknown key{did_you_mean(key, KEYS)}") for key in document if key not in KEYS]
+    problems += _schema_problems(document)
+    algorithm, found = _algorithm(document, platform)
+    problems += found
+    channels, found = _channels(document, location, platform, algorithm)
+    problems += found
+    hyperparameters, found = _hyperparameters(document, algorithm)
+    problems += found
+    section, found = _section(document, "resources")
+    problems += found
+    resources, found = resources_of(section, platform.defaults)
+    problems += found
+    governance, found = _governance(document)
+    problems += found
+    if problems or algorithm is None:
+        raise ManifestError(problems)
+    return Manifest(
+        location, dataset_of(location), algorithm.name, channels, hyperparameters, resources, governance
+    )
+
+
+def decode(data: bytes | str) -> dict[str, Any]:
+    """The JSON object in `data`. Raises ManifestError where it is too large, no UTF-8 or no JSON object."""
+    if len(data) > contract.MANIFEST_BYTES_LIMIT:
+        raise _whole(
+            f"is larger than {contract.MANIFEST_BYTES_LIMIT // 1024} KiB: list data in channels, not here"
+        )
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise _whole(f"is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise _whole(f"is not JSON (line {error.lineno}, column {error.colno}: {error.msg})") from None
+    except RecursionError:
+        raise _whole("is nested too deeply") from None
+    except ValueError as error:
+        raise _whole(str(error)) from None
+    if not isinstance(value, dict):
+        raise _whole('must hold one object: {"schema": 1, "algorithm": …, "channels": {"images": …}}')
+    return value
+
+
+def dataset_of(location: S3Uri) -> str:
+    """`staff` of `inputs/staff/manifest.json`; `team/staff` of `inputs/team/staff/manifest.json`."""
+    folder = location.folder.key.strip("/")
+    return folder.removeprefix(contract.INPUTS_PREFIX) if folder != contract.INPUTS_PREFIX.strip("/") else ""
+
+
+def check_channels(
+    manifest: Manifest, exists: Callable[[S3Uri], bool], names_in: Callable[[S3Uri], Iterable[str]]
+) -> list[Problem]:
+    """A problem for each channel that holds nothing.
+
+    exists: whether an object has this key, or any object with content lies in this folder.
+    names_in: the names directly in a folder (folders end with `/`), for the hint.
+    """
+    problems = []
+    for name, uri in manifest.channels.items():
+        if exists(uri):
+            continue
+        parent = uri.folder if not uri.is_folder else S3Uri(uri.bucket, uri.key.rstrip("/")).folder
+        siblings = [other for other in names_in(parent) if other not in _OWN_NAMES]
+        what = f'"{uri.name}/" holds no objects' if uri.is_folder else f'there is no object "{uri.name}"'
+        remedy = did_you_mean(uri.name, siblings) or ": upload the data, then the manifest again"
+        problems.append(Problem(f"channels.{name}", f"{what} in {parent}{remedy}"))
+    return problems
+
+
+_OWN_NAMES = (contract.MANIFEST_NAME, contract.REJECTION_NAME)
+_DATASET = re.compile(r"[^/\x00-\x1f]+(/[^/\x00-\x1f]+)*")
+
+
+def _whole(message: str) -> ManifestError:
+    return ManifestError([Problem("$", message)])
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'names "{twice}" twice in one object: keep one of them')
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"holds {name}, which JSON does not have: write a number")
+
+
+def _location_problems(location: S3Uri, platform: Platform) -> Iterable[Problem]:
+    wanted = f"s3://{platform.inputs_bucket}/{contract.INPUTS_PREFIX}<dataset>/{contract.MANIFEST_NAME}"
+    if location.bucket != platform.inputs_bucket or not location.key.startswith(contract.INPUTS_PREFIX):
+        yield Problem("$", f"lies at {location}, but manifests of this deployment lie at {wanted}")
+    elif not _DATASET.fullmatch(dataset_of(location)):
+        yield Problem("$", f"lies at {location}: put it in a dataset's folder, {wanted}")
+
+
+def _with_overrides(
+    document: dict[str, Any], overrides: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Problem]]:
+    merged, problems = dict(document), []
+    for section, values in overrides.items():
+        if section not in OVERRIDABLE or not isinstance(values, dict):
+            hint = did_you_mean(section, OVERRIDABLE)
+            problems.append(
+                Problem(f"overrides.{section}", f"must be an object named hyperparameters or resources{hint}")
+            )
+        elif isinstance(merged.get(section, {}), dict):
+            merged[section] = merged.get(section, {}) | values
+    return merged, problems
+
+
+def _schema_problems(document: Mapping[str, Any]) -> Iterable[Problem]:
+    version = document.get("schema")
+    if version is None:
+        yield Problem("schema", f'is missing: add "schema": {SCHEMA_VERSION}')
+    elif version != SCHEMA_VERSION or isinstance(version, bool):
+        yield Problem(
+            "schema", f"{shown(version)} is not known: this version of facetrain reads {SCHEMA_VERSION}"
+        )
+
+
+def _algorithm(document: Mapping[str, Any], platform: Platform) -> tuple[Algorithm | None, list[Problem]]:
+    name = document.get("algorithm")
+    if name is None:
+        return None, [Problem("algorithm", f"is missing: name one of {', '.join(ALGORITHMS)}")]
+    if not isinstance(name, str) or name not in ALGORITHMS:
+        return None, [
+            Problem("algorithm", f"{shown(name)} is not known{did_you_mean(str(name), ALGORITHMS)}")
+        ]
+    if name not in platform.images:
+        return None, [Problem("algorithm", f'this deployment has no image for "{name}": deploy it first')]
+    return ALGORITHMS[name], []
+
+
+def _section(document: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[Problem]]:
+    value = document.get(name, {})
+    if isinstance(value, dict):
+        return value, []
+    return {}, [Problem(name, f"{shown(value)} is not an object: write {{…}}")]
+
+
+def _channels(
+    document: Mapping[str, Any], location: S3Uri, platform: Platform, algorithm: Algorithm | None
+) -> tuple[dict[str, S3Uri], list[Problem]]:
+    section, problems = _section(document, "channels")
+    known = algorithm.channels if algorithm else contract.CHANNELS
+    required = algorithm.required_channels if algorithm else contract.REQUIRED_CHANNELS
+    for name in required:
+        if name not in section and not problems:
+            problems.append(Problem(f"channels.{name}", f'is missing: add "{name}": "{name}/"'))
+    channels = {}
+    for name, value in section.items():
+        if name not in known:
+            problems.append(Problem(f"channels.{name}", f"unknown channel{did_you_mean(name, known)}"))
+            continue
+        try:
+            channels[name] = _channel(value, location, platform)
+        except ValueError as error:
+            problems.append(Problem(f"channels.{name}", str(error)))
+    return channels, problems
+
+
+def _channel(value: Any, location: S3Uri, platform: Platform) -> S3Uri:
+    if not isinstance(value, str):
+        raise ValueError(f'{shown(value)} is not a path: write a string such as "images/"')
+    path = value.removeprefix("./")
+    if not path:
+        raise ValueError(f'"{value}" is empty: name a folder or file beside the manifest, such as "images/"')
+    if "://" not in path:
+        return location.join(_as_folder(path))
+    uri = S3Uri.parse(_as_folder(path))
+    allowed = (platform.inputs_bucket, *platform.allowed_buckets)
+    if uri.bucket not in allowed:
+        raise ValueError(
+            f'"{value}" is in a bucket that this deployment does not allow (allowed: {", ".join(allowed)}): '
+            "copy the data there, or add the bucket to allowed_buckets and deploy again"
+        )
+    if uri.bucket == platform.inputs_bucket and not uri.key.startswith(contract.INPUTS_PREFIX):
+        raise ValueError(
+            f'"{value}" is not below {contract.INPUTS_PREFIX}, the only part of this bucket jobs may read'
+        )
+    return uri
+
+
+def _as_folder(path: str) -> str:
+    """A last part without a dot names a folder: as a bare prefix it would also match `images-old/`."""
+    return path if path.endswith("/") or "." in path.rpartition("/")[2] else path + "/"
+
+
+def _hyperparameters(
+    document: Mapping[str, Any], algorithm: Algorithm | None
+) -> tuple[dict[str, Any], list[Problem]]:
+    section, problems = _section(document, "hyperparameters")
+    if algorithm is None:
+        return {}, problems
+    good, found = config.check(algorithm, section, "hyperparameters", typed=True)
+    return good, problems + found
+
+
+def _governance(document: Mapping[str, Any]) -> tuple[dict[str, str], list[Problem]]:
+    section, problems = _section(document, "governance")
+    for name, value in section.items():
+        path = f"governance.{name}"
+        if name not in GOVERNANCE_KEYS:
+            problems.append(Problem(path, f"unknown key{did_you_mean(name, GOVERNANCE_KEYS)}"))
+        elif not isinstance(value, str) or not value.strip():
+            problems.append(Problem(path, f"{shown(value)} is not a text"))
+        elif len(value) > contract.TAG_VALUE_LIMIT:
+            problems.append(Problem(path, f"is longer than {contract.TAG_VALUE_LIMIT} characters"))
+        elif name == "expires_at" and not _is_date(value):
+            problems.append(Problem(path, f'"{value}" is not a date: write one such as "2027-06-30"'))
+    return section, problems
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) is not None
