@@ -48,9 +48,9 @@ class Algorithm:
 _NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 
 
-def _metric(name: str, prefix: str, key: str) -> Metric:
-    """A `key=value` of the line that begins with `prefix`."""
-    return Metric(name, rf"{prefix} (?:.* )?{key}={_NUMBER}")
+def _metric(name: str, line: str, key: str) -> Metric:
+    """A ` key=value` of the log line that begins with `line`."""
+    return Metric(name, rf"{line}.* {key}={_NUMBER}")
 
 
 ARCFACE_KNOBS: Mapping[str, Knob] = {

@@ -10,7 +10,7 @@ from typing import Any
 from training.jobs import config, contract
 from training.jobs.algorithms import ALGORITHMS, Algorithm
 from training.jobs.platform import Platform
-from training.jobs.problems import Problem, ProblemsError, did_you_mean, shown
+from training.jobs.problems import Problem, ProblemsError, did_you_mean, nearest, shown
 from training.jobs.resources import Resources, resources_of
 from training.jobs.uri import S3Uri
 
@@ -44,29 +44,24 @@ def parse(
 
     overrides: `hyperparameters` and `resources` of a direct invocation, which rank above the manifest's own.
     """
-    document = decode(data)
-    problems: list[Problem] = [*_location_problems(location, platform)]
-    document, override_problems = _with_overrides(document, overrides or {})
-    problems += override_problems
+    problems: list[Problem] = []
+    document = _with_overrides(decode(data), overrides or {}, problems)
+    problems += _location_problems(location, platform)
     problems += [Problem(key, f"unknown key{did_you_mean(key, KEYS)}") for key in document if key not in KEYS]
     problems += _schema_problems(document)
-    algorithm, found = _algorithm(document, platform)
-    problems += found
-    channels, found = _channels(document, location, platform, algorithm)
-    problems += found
-    hyperparameters, found = _hyperparameters(document, algorithm)
-    problems += found
-    section, found = _section(document, "resources")
-    problems += found
-    resources, found = resources_of(section, platform.defaults)
-    problems += found
-    governance, found = _governance(document)
-    problems += found
-    if problems or algorithm is None:
-        raise ManifestError(problems)
-    return Manifest(
-        location, dataset_of(location), algorithm.name, channels, hyperparameters, resources, governance
+    algorithm = _algorithm(document, platform, problems)
+    manifest = Manifest(
+        location,
+        dataset_of(location),
+        algorithm.name,
+        _channels(document, location, platform, algorithm, problems),
+        _hyperparameters(document, algorithm, problems),
+        _resources(document, platform, problems),
+        _governance(document, problems),
     )
+    if problems:
+        raise ManifestError(problems)
+    return manifest
 
 
 def decode(data: bytes | str) -> dict[str, Any]:
@@ -147,18 +142,16 @@ def _location_problems(location: S3Uri, platform: Platform) -> Iterable[Problem]
 
 
 def _with_overrides(
-    document: dict[str, Any], overrides: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[Problem]]:
-    merged, problems = dict(document), []
+    document: dict[str, Any], overrides: Mapping[str, Any], problems: list[Problem]
+) -> dict[str, Any]:
+    merged = dict(document)
     for section, values in overrides.items():
         if section not in OVERRIDABLE or not isinstance(values, dict):
-            hint = did_you_mean(section, OVERRIDABLE)
-            problems.append(
-                Problem(f"overrides.{section}", f"must be an object named hyperparameters or resources{hint}")
-            )
+            message = f"must be an object, and named {' or '.join(OVERRIDABLE)}"
+            problems.append(Problem(f"overrides.{section}", message))
         elif isinstance(merged.get(section, {}), dict):
             merged[section] = merged.get(section, {}) | values
-    return merged, problems
+    return merged
 
 
 def _schema_problems(document: Mapping[str, Any]) -> Iterable[Problem]:
@@ -171,45 +164,52 @@ def _schema_problems(document: Mapping[str, Any]) -> Iterable[Problem]:
         )
 
 
-def _algorithm(document: Mapping[str, Any], platform: Platform) -> tuple[Algorithm | None, list[Problem]]:
+def _algorithm(document: Mapping[str, Any], platform: Platform, problems: list[Problem]) -> Algorithm:
+    """The algorithm named; where it is not known the likeliest one, so that the other keys are checked too."""
     name = document.get("algorithm")
+    likeliest = ALGORITHMS[nearest(str(name), ALGORITHMS) or next(iter(ALGORITHMS))]
     if name is None:
-        return None, [Problem("algorithm", f"is missing: name one of {', '.join(ALGORITHMS)}")]
-    if not isinstance(name, str) or name not in ALGORITHMS:
-        return None, [
+        problems.append(Problem("algorithm", f'is missing: add "algorithm": "{likeliest.name}"'))
+    elif name != likeliest.name:
+        problems.append(
             Problem("algorithm", f"{shown(name)} is not known{did_you_mean(str(name), ALGORITHMS)}")
-        ]
-    if name not in platform.images:
-        return None, [Problem("algorithm", f'this deployment has no image for "{name}": deploy it first')]
-    return ALGORITHMS[name], []
+        )
+    elif name not in platform.images:
+        problems.append(Problem("algorithm", f'this deployment has no image for "{name}": deploy it first'))
+    return likeliest
 
 
-def _section(document: Mapping[str, Any], name: str) -> tuple[dict[str, Any], list[Problem]]:
+def _section(document: Mapping[str, Any], name: str, problems: list[Problem]) -> dict[str, Any]:
     value = document.get(name, {})
     if isinstance(value, dict):
-        return value, []
-    return {}, [Problem(name, f"{shown(value)} is not an object: write {{…}}")]
+        return value
+    problems.append(Problem(name, f"{shown(value)} is not an object: write {{…}}"))
+    return {}
 
 
 def _channels(
-    document: Mapping[str, Any], location: S3Uri, platform: Platform, algorithm: Algorithm | None
-) -> tuple[dict[str, S3Uri], list[Problem]]:
-    section, problems = _section(document, "channels")
-    known = algorithm.channels if algorithm else contract.CHANNELS
-    required = algorithm.required_channels if algorithm else contract.REQUIRED_CHANNELS
-    for name in required:
-        if name not in section and not problems:
+    document: Mapping[str, Any],
+    location: S3Uri,
+    platform: Platform,
+    algorithm: Algorithm,
+    problems: list[Problem],
+) -> dict[str, S3Uri]:
+    section = _section(document, "channels", problems)
+    for name in algorithm.required_channels:
+        if name not in section:
             problems.append(Problem(f"channels.{name}", f'is missing: add "{name}": "{name}/"'))
     channels = {}
     for name, value in section.items():
-        if name not in known:
-            problems.append(Problem(f"channels.{name}", f"unknown channel{did_you_mean(name, known)}"))
+        if name not in algorithm.channels:
+            problems.append(
+                Problem(f"channels.{name}", f"unknown channel{did_you_mean(name, algorithm.channels)}")
+            )
             continue
         try:
             channels[name] = _channel(value, location, platform)
         except ValueError as error:
             problems.append(Problem(f"channels.{name}", str(error)))
-    return channels, problems
+    return channels
 
 
 def _channel(value: Any, location: S3Uri, platform: Platform) -> S3Uri:
@@ -240,17 +240,22 @@ def _as_folder(path: str) -> str:
 
 
 def _hyperparameters(
-    document: Mapping[str, Any], algorithm: Algorithm | None
-) -> tuple[dict[str, Any], list[Problem]]:
-    section, problems = _section(document, "hyperparameters")
-    if algorithm is None:
-        return {}, problems
+    document: Mapping[str, Any], algorithm: Algorithm, problems: list[Problem]
+) -> dict[str, Any]:
+    section = _section(document, "hyperparameters", problems)
     good, found = config.check(algorithm, section, "hyperparameters", typed=True)
-    return good, problems + found
+    problems += found
+    return good
 
 
-def _governance(document: Mapping[str, Any]) -> tuple[dict[str, str], list[Problem]]:
-    section, problems = _section(document, "governance")
+def _resources(document: Mapping[str, Any], platform: Platform, problems: list[Problem]) -> Resources:
+    resources, found = resources_of(_section(document, "resources", problems), platform.defaults)
+    problems += found
+    return resources
+
+
+def _governance(document: Mapping[str, Any], problems: list[Problem]) -> dict[str, str]:
+    section = _section(document, "governance", problems)
     for name, value in section.items():
         path = f"governance.{name}"
         if name not in GOVERNANCE_KEYS:
@@ -261,7 +266,7 @@ def _governance(document: Mapping[str, Any]) -> tuple[dict[str, str], list[Probl
             problems.append(Problem(path, f"is longer than {contract.TAG_VALUE_LIMIT} characters"))
         elif name == "expires_at" and not _is_date(value):
             problems.append(Problem(path, f'"{value}" is not a date: write one such as "2027-06-30"'))
-    return section, problems
+    return section
 
 
 def _is_date(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""The hinge: what CreateTrainingJob takes, made from a manifest and a deployment. Pure, and its only maker."""
+"""The hinge: what CreateTrainingJob takes, made from a manifest and a deployment by pure functions."""
 
 import hashlib
 import json
