@@ -71,7 +71,7 @@ def decode(data: bytes | str) -> dict[str, Any]:
             f"is larger than {contract.MANIFEST_BYTES_LIMIT // 1024} KiB: list data in channels, not here"
         )
     try:
-        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        text = data.removeprefix("\ufeff") if isinstance(data, str) else data.decode("utf-8-sig")
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise _whole(f"is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
@@ -165,7 +165,7 @@ def _schema_problems(document: Mapping[str, Any]) -> Iterable[Problem]:
 
 
 def _algorithm(document: Mapping[str, Any], platform: Platform, problems: list[Problem]) -> Algorithm:
-    """The algorithm named; where it is not known the likeliest one, so that the other keys are checked too."""
+    """The algorithm named; where that is unknown the likeliest, so that the other keys are checked too."""
     name = document.get("algorithm")
     likeliest = ALGORITHMS[nearest(str(name), ALGORITHMS) or next(iter(ALGORITHMS))]
     if name is None:
@@ -196,7 +196,7 @@ def _channels(
 ) -> dict[str, S3Uri]:
     section = _section(document, "channels", problems)
     for name in algorithm.required_channels:
-        if name not in section:
+        if name not in section and isinstance(document.get("channels", {}), dict):
             problems.append(Problem(f"channels.{name}", f'is missing: add "{name}": "{name}/"'))
     channels = {}
     for name, value in section.items():

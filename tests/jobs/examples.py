@@ -1,0 +1,26 @@
+"""Manifests and deployments that the tests of training.jobs share."""
+
+import json
+from typing import Any
+
+from training.jobs.manifest import Manifest, ManifestError, parse
+from training.jobs.platform import Platform
+from training.jobs.problems import Problem
+from training.jobs.uri import S3Uri
+
+PLATFORM = Platform.example()
+LOCATION = S3Uri(PLATFORM.inputs_bucket, "inputs/staff/manifest.json")
+SMALLEST: dict[str, Any] = {"schema": 1, "algorithm": "arcface", "channels": {"images": "images/"}}
+
+
+def parsed(document: dict[str, Any], location: S3Uri = LOCATION, platform: Platform = PLATFORM) -> Manifest:
+    return parse(json.dumps(document), location, platform)
+
+
+def problems_of(document: Any, location: S3Uri = LOCATION, platform: Platform = PLATFORM) -> list[Problem]:
+    data = document if isinstance(document, bytes | str) else json.dumps(document)
+    try:
+        parse(data, location, platform)
+    except ManifestError as error:
+        return list(error.problems)
+    return []

@@ -1,0 +1,104 @@
+"""Who may import whom: one room a folder, and the edges between them."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("infra", "lambda", "training", "facetrain", "bench")
+# What each room may import of the others; everyone may import training.jobs.
+MAY_IMPORT = {
+    "infra": {"infra", "training.jobs"},
+    "lambda": {"launch_training", "training.jobs"},
+    "training/jobs": {"training.jobs"},
+    "training/arcface": {"training.arcface", "training.jobs"},
+    "facetrain": {"facetrain", "training.jobs"},
+}
+OURS = {"infra", "launch_training", "training", "facetrain", "bench", "tests"}
+
+
+def sources(room: str) -> list[Path]:
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def is_below(name: str, allowed: set[str]) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in allowed)
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_only_the_rooms_that_it_may(room: str) -> None:
+    for path in sources(room):
+        ours = {name for name in imports(path) if name.split(".")[0] in OURS}
+        stray = {name for name in ours if not is_below(name, MAY_IMPORT[room])}
+        assert not stray, f"{path.relative_to(ROOT)} imports {stray}"
+
+
+def test_what_a_job_is_needs_the_standard_library_alone() -> None:
+    for path in sources("training/jobs"):
+        outside = {name.split(".")[0] for name in imports(path)} - sys.stdlib_module_names - {"training"}
+        assert not outside, f"{path.relative_to(ROOT)} imports {outside}"
+
+
+def test_the_launcher_needs_nothing_but_boto3() -> None:
+    allowed = {"boto3", "botocore", "training", "launch_training"} | sys.stdlib_module_names
+    for path in sources("lambda"):
+        outside = {name.split(".")[0] for name in imports(path)} - allowed
+        assert not outside, f"{path.relative_to(ROOT)} imports {outside}"
+
+
+def test_the_container_holds_no_cdk_and_no_aws_client() -> None:
+    for path in sources("training"):
+        inside = {name.split(".")[0] for name in imports(path)} & {
+            "aws_cdk",
+            "constructs",
+            "boto3",
+            "sagemaker",
+        }
+        assert not inside, f"{path.relative_to(ROOT)} imports {inside}"
+
+
+def test_lambda_is_a_source_root_and_no_package() -> None:
+    assert not (ROOT / "lambda" / "__init__.py").exists()
+
+
+IMPURE_CALLS = {
+    "os.getenv",
+    "time.time",
+    "datetime.now",
+    "datetime.datetime.now",
+    "Path.cwd",
+    "Path.home",
+    "open",
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_import_reads_the_environment_the_clock_or_the_disk(room: str) -> None:
+    for path in sources(room):
+        for node in module_level(ast.parse(path.read_text())):
+            text = ast.unparse(node)
+            assert "os.environ" not in text, f"{path.relative_to(ROOT)}:{node.lineno} reads the environment"
+            calls = {ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)}
+            assert not calls & IMPURE_CALLS, (
+                f"{path.relative_to(ROOT)}:{node.lineno} calls {calls & IMPURE_CALLS}"
+            )
+
+
+def module_level(tree: ast.Module) -> list[ast.stmt]:
+    """Statements that run at import: not the bodies of functions, nor what runs only as a program."""
+    skipped = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+    return [
+        node for node in tree.body if not isinstance(node, skipped) and "__name__" not in ast.unparse(node)
+    ]
