@@ -1,0 +1,1 @@
+"""AWS on one machine: the real stacks and the real Lambda, with no account."""

