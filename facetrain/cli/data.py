@@ -1,0 +1,158 @@
+"""`dataset push`, `dataset generate` and `submit`: what starts training."""
+
+# ruff: noqa: PLC0415 - what a command needs is imported when it runs: --help must not wait for boto3
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facetrain.cli import output
+from facetrain.cli.options import AsJson, Cloud, Local, Stage, connection, deployment
+
+if TYPE_CHECKING:
+    from facetrain.dataset import Plan, Pushed
+
+dataset = typer.Typer(
+    name="dataset",
+    help="Make datasets and put them into S3.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def submit(
+    address: Annotated[
+        str, typer.Argument(metavar="MANIFEST", help="A file, or s3://bucket/key.", show_default=False)
+    ],
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the request as JSON and send nothing; needs no cloud.")
+    ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET",
+            help="The dataset of a local manifest.  [default: its folder's name]",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    stage: Stage = None,
+    local: Local = False,
+    cloud: Cloud = None,
+) -> None:
+    """Start the job of one manifest, whose data is in S3 already."""
+    from facetrain.submit import request_of
+    from facetrain.submit import submit as start
+
+    with output.refusals(as_json):
+        if dry_run:
+            found, named = connection(local, cloud, stage, patient=False)
+            output.put_json(request_of(address, name, found, named, output.say))
+            return
+        started = start(address, name, deployment(local, cloud, stage))
+    if as_json:
+        output.put_json(dataclasses.asdict(started))
+        return
+    output.put_fields(
+        {"name": started.job_name, "status": started.status, "model": started.model, "arn": started.job_arn}
+    )
+    output.say(f"follow it: facetrain logs -f {started.job_name}")
+
+
+@dataset.command()
+def push(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="One folder of photographs per person.", show_default=False)
+    ],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What to call the dataset.", show_default=False)
+    ],
+    *,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A hyperparameter; may be repeated.", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and upload nothing.")] = False,
+    as_json: AsJson = False,
+    stage: Stage = None,
+    local: Local = False,
+    cloud: Cloud = None,
+) -> None:
+    """Put a folder of photographs into S3; its manifest goes last and starts the training job."""
+    from facetrain import dataset as datasets
+    from facetrain.folder import check_dataset_name, read_folder
+    from facetrain.storage import Store
+
+    with output.refusals(as_json):
+        check_dataset_name(name, "NAME")
+        folder = read_folder(directory, settings or [])
+        deployed = deployment(local, cloud, stage)
+        store = Store(deployed.s3)
+        planned = datasets.plan(folder, name, deployed.platform, store)
+    _announce(planned)
+    if dry_run:
+        if as_json:
+            output.put_json(
+                {"manifest": str(planned.location), "files": len(folder.files), "bytes": planned.bytes}
+            )
+        return
+    with output.progress() as bar:
+        task = bar.add_task(f"{name}", total=planned.bytes)
+        pushed = datasets.push(planned, deployed.platform, store, lambda count: bar.advance(task, count))
+    if as_json:
+        output.put_json(dataclasses.asdict(pushed))
+    else:
+        _report(pushed)
+
+
+@dataset.command()
+def generate(
+    destination: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder.", show_default=False)],
+    identities: Annotated[int, typer.Option(min=1, max=100_000, help="How many people.")] = 40,
+    images: Annotated[int, typer.Option(min=1, max=10_000, help="Pictures of each.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is another population.")] = 0,
+) -> None:
+    """Draw faces of people who do not exist: a dataset to try things with."""
+    from facetrain.errors import InputError
+    from facetrain.faces import write_folders
+
+    try:
+        write_folders(destination, identities, images, seed)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError.because("DEST", str(error)) from None
+    output.say(f"{identities * images} pictures of {identities} people in {destination}")
+
+
+def _announce(planned: "Plan") -> None:
+    people = planned.people
+    who = f"{len(people)} identities, " if people else ""
+    files = len(planned.folder.files)
+    output.say(f"{planned.manifest.dataset}: {who}{files} files, {output.size(planned.bytes)}")
+    single = [name for name, pictures in people.items() if pictures == 1]
+    if single:
+        output.say(
+            f"note: {len(single)} of {len(people)} identities have one picture, which teaches little "
+            f"(such as {single[0]})"
+        )
+    empty = [file.key for file in planned.folder.files if not file.size]
+    if empty:
+        output.say(f"note: {len(empty)} files are empty and will be passed over (such as {empty[0]})")
+    if planned.strays:
+        output.say(
+            f"note: S3 holds {len(planned.strays)} more objects in this dataset's channels, "
+            f"which will be trained on too (such as {planned.strays[0]})"
+        )
+
+
+def _report(pushed: "Pushed") -> None:
+    unchanged = f", {pushed.unchanged} unchanged" if pushed.unchanged else ""
+    output.say(
+        f"{pushed.uploaded} files uploaded ({output.size(pushed.bytes)}){unchanged}; the manifest came last"
+    )
+    output.put_fields({"name": pushed.job_name, "manifest": pushed.manifest})
+    output.say(f"training starts within seconds; follow it: facetrain logs -f {pushed.job_name}")

@@ -1,0 +1,167 @@
+"""Puts a dataset into S3: what is new of its data first, then the manifest, because that starts training."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from s3transfer.manager import TransferConfig, TransferManager
+from s3transfer.subscribers import BaseSubscriber
+
+from facetrain.errors import InputError
+from facetrain.folder import IMAGE_SUFFIXES, File, Folder
+from facetrain.storage import PART_BYTES, Store
+from training.jobs import contract, manifest
+from training.jobs.platform import Platform
+from training.jobs.request import job_name
+from training.jobs.uri import S3Uri
+
+UPLOADS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a push will do, checked before anything is sent."""
+
+    location: S3Uri  # of the manifest
+    folder: Folder
+    manifest: manifest.Manifest
+    held: Mapping[str, int]  # key and size of what S3 holds in the dataset's folder
+    people: Mapping[str, int]  # pictures of each identity; empty where a table names them
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.size for file in self.folder.files)
+
+    @cached_property
+    def strays(self) -> list[str]:
+        """Keys that S3 holds in a channel and the folder does not: they would be trained on, too."""
+        base = self.location.folder
+        mine = {file.key for file in self.folder.files} | {contract.MANIFEST_NAME, contract.REJECTION_NAME}
+        channels = tuple(uri.key for uri in self.manifest.channels.values() if uri.bucket == base.bucket)
+        others = [key for key in self.held if key.removeprefix(base.key) not in mine]
+        return sorted(key for key in others if key.startswith(channels))
+
+    def uri(self, file: File) -> S3Uri:
+        return S3Uri(self.location.bucket, self.location.folder.key + file.key)
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did."""
+
+    dataset: str
+    manifest: str
+    job_name: str
+    uploaded: int
+    unchanged: int
+    bytes: int
+
+
+def plan(folder: Folder, name: str, platform: Platform, store: Store | None) -> Plan:
+    """Checks a folder against the deployment. Raises InputError or ManifestError, with every problem.
+
+    store: S3; None where there is no cloud to ask, and then channels must lie in the folder.
+    """
+    location = S3Uri(platform.inputs_bucket, f"{contract.INPUTS_PREFIX}{name}/{contract.MANIFEST_NAME}")
+    parsed = manifest.parse(folder.document, location, platform)
+    held = dict(store.sizes(location.folder)) if store else {}
+    _check_channels(parsed, location.folder, folder, store)
+    people = _people(parsed, location.folder, folder)
+    if len(people) == 1:
+        problem = f'holds one identity ("{next(iter(people))}"): telling people apart takes at least 2'
+        raise InputError.because("channels.images", problem)
+    return Plan(location, folder, parsed, held, people)
+
+
+def push(
+    planned: Plan, platform: Platform, store: Store, sent: Callable[[int], None] = lambda _: None
+) -> Pushed:
+    """Uploads what S3 does not hold yet, then the manifest.
+
+    sent: called with numbers of bytes as they are sent or found to be there already, from many threads.
+    """
+    new = _new(planned, store)
+    sent(planned.bytes - sum(file.size for file in new))
+    config = TransferConfig(
+        max_request_concurrency=UPLOADS_AT_ONCE,
+        multipart_threshold=PART_BYTES,
+        multipart_chunksize=PART_BYTES,
+    )
+    # An error or Ctrl-C in this block cancels what is under way, and no manifest is written.
+    with TransferManager(store.s3, config) as transfers:
+        uploads = [_upload(transfers, planned.uri(file), file, sent) for file in new]
+        for upload in uploads:
+            upload.result()
+    revision = store.put_manifest(planned.location, planned.folder.document)
+    dataset = planned.manifest.dataset
+    return Pushed(
+        dataset,
+        str(planned.location),
+        job_name(platform, planned.location, dataset, revision),
+        len(new),
+        len(planned.folder.files) - len(new),
+        sum(file.size for file in new),
+    )
+
+
+def _check_channels(parsed: manifest.Manifest, base: S3Uri, folder: Folder, store: Store | None) -> None:
+    """Raises ManifestError for each channel that is neither in the folder nor in S3."""
+
+    def exists(uri: S3Uri) -> bool:
+        if uri.bucket == base.bucket and uri.key.startswith(base.key):
+            here = folder.below(uri.key.removeprefix(base.key))
+            if any(file.size for file in here) or (here and not uri.is_folder):
+                return True
+        return store.holds(uri) if store else not uri.key.startswith(base.key)
+
+    def names_in(uri: S3Uri) -> list[str]:
+        inside = [file.key for file in folder.files if uri == base]
+        return sorted({first + slash for first, slash, _ in (key.partition("/") for key in inside)})
+
+    if problems := manifest.check_channels(parsed, exists, names_in):
+        raise manifest.ManifestError(problems)
+
+
+def _people(parsed: manifest.Manifest, base: S3Uri, folder: Folder) -> dict[str, int]:
+    """Pictures of each identity that the images channel's folders name; empty where a table names them."""
+    prefix = parsed.channels["images"].key.removeprefix(base.key)
+    if "labels" in parsed.channels or not folder.below(prefix):
+        return {}
+    people: dict[str, int] = {}
+    for file in folder.below(prefix):
+        person, slash, _ = file.key.removeprefix(prefix).partition("/")
+        if slash and file.path.suffix.lower() in IMAGE_SUFFIXES:
+            people[person] = people.get(person, 0) + 1
+    return people
+
+
+def _new(planned: Plan, store: Store) -> list[File]:
+    """The files that S3 does not hold with the same size and SHA-256."""
+
+    def is_new(file: File) -> bool:
+        uri = planned.uri(file)
+        return planned.held.get(uri.key) != file.size or not store.is_same(uri, file.path)
+
+    with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
+        answers = list(pool.map(is_new, planned.folder.files))
+    return [file for file, new in zip(planned.folder.files, answers, strict=True) if new]
+
+
+def _upload(transfers: TransferManager, uri: S3Uri, file: File, sent: Callable[[int], None]) -> Any:
+    return transfers.upload(
+        str(file.path),
+        uri.bucket,
+        uri.key,
+        extra_args={"ChecksumAlgorithm": "SHA256"},
+        subscribers=[_Progress(sent)],
+    )
+
+
+class _Progress(BaseSubscriber):
+    def __init__(self, sent: Callable[[int], None]):
+        self._sent = sent
+
+    def on_progress(self, future: Any, bytes_transferred: int, **kwargs: Any) -> None:  # noqa: ARG002 (its signature)
+        self._sent(bytes_transferred)

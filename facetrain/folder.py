@@ -1,0 +1,189 @@
+"""A dataset's folder on this machine: its files, laid out as channels, and its manifest, found or built."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facetrain.errors import InputError
+from training.jobs import contract, manifest
+from training.jobs.algorithms import ALGORITHMS, Knob
+from training.jobs.config import convert
+from training.jobs.problems import Problem, did_you_mean
+from training.jobs.uri import KEY_BYTES_LIMIT
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the dataset: where it is, and its key below the dataset's folder in S3."""
+
+    path: Path
+    key: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a folder holds: the files that will be uploaded, and the manifest that will follow them."""
+
+    files: tuple[File, ...]
+    document: bytes
+
+    def below(self, prefix: str) -> list[File]:
+        return [file for file in self.files if file.key.startswith(prefix)]
+
+
+def read_folder(directory: Path, settings: Iterable[str] = ()) -> Folder:
+    """Reads a dataset's folder. Raises InputError, with every unusable file at once.
+
+    A folder without `images/` is taken for one folder per identity, and these go into `images/`; what is
+    named like another channel (labels.csv, cfg/, …) stays beside it. settings: `key=value` hyperparameters
+    that are added to the manifest.
+    """
+    found = dict(_walk(directory))
+    own = found.pop(contract.MANIFEST_NAME, None)
+    document = manifest.decode(_read(own)) if own else None
+    has_images = any(key.startswith("images/") for key in found)
+    if not has_images and document is None:
+        found = {key if _channel(key) else f"images/{key}": path for key, path in found.items()}
+    files = _files(found)
+    if not files:
+        raise InputError.because(
+            str(directory), "holds no files: put one folder of photographs per person in it"
+        )
+    if own and not settings:
+        return Folder(files, _read(own))
+    return Folder(files, _written(document or _built(found), settings))
+
+
+def check_dataset_name(name: str, place: str) -> None:
+    """Raises InputError where `name` would be awkward as a folder in S3 and as a part of a job's name."""
+    allowed = name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
+    if allowed and name[0].isalnum() and len(name) <= 100:
+        return
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in name).strip("-_.")[
+        :100
+    ]
+    hint = f', such as "{plain}"' if plain else ""
+    raise InputError.because(
+        place, f'"{name}" cannot name a dataset: use up to 100 letters, digits, "-", "_" and "."{hint}'
+    )
+
+
+def _walk(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Every file by its path in the folder; hidden ones are left out, links out of it are refused."""
+    root = directory.resolve()
+    if not root.is_dir():
+        raise InputError.because(
+            str(directory), "is no folder" if root.exists() else "there is no such folder"
+        )
+    for at, folders, names in os.walk(root, onerror=_refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            if (Path(at) / name).is_symlink():
+                raise InputError.because(
+                    str(Path(at, name)), "is a link to a folder: put the folder itself there"
+                )
+        for name in sorted(names):
+            if not name.startswith(".") and name != contract.REJECTION_NAME:
+                yield Path(at, name).relative_to(root).as_posix(), _inside(root, Path(at, name))
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError.because(str(error.filename), f"cannot be read: {error.strerror}")
+
+
+def _inside(root: Path, path: Path) -> Path:
+    if path.is_symlink() and not path.resolve().is_relative_to(root):
+        raise InputError.because(
+            str(path), f"is a link out of the folder, to {path.resolve()}: copy the file"
+        )
+    return path
+
+
+def _files(found: Mapping[str, Path]) -> tuple[File, ...]:
+    files, problems = [], []
+    for key, path in sorted(found.items()):
+        if reason := _unusable(key, path):
+            problems.append(Problem(os.fsencode(path).decode(errors="replace"), reason))
+        else:
+            files.append(File(path, key, path.stat().st_size))
+    if problems:
+        raise InputError(problems)
+    return tuple(files)
+
+
+def _unusable(key: str, path: Path) -> str | None:
+    if not path.is_file():
+        return "is no ordinary file, or a link to nothing: leave it out"
+    if not os.access(path, os.R_OK):
+        return "cannot be read: permission denied"
+    try:
+        name = key.encode()
+    except UnicodeEncodeError:
+        return "has a name that is not UTF-8: rename it"
+    if any(ord(character) < 32 for character in key):
+        return "has a control character in its name: rename it"
+    if len(name) > KEY_BYTES_LIMIT - 128:  # what precedes it in the bucket takes the rest
+        return f"has a path of {len(name)} bytes, too long for S3: shorten it"
+    return None
+
+
+def _channel(key: str) -> str | None:
+    """The channel that the first part of a path is named after: `labels` of `labels.csv`."""
+    first = key.partition("/")[0]
+    name = first if "/" in key else first.partition(".")[0]
+    return name if name in contract.CHANNELS else None
+
+
+def _built(found: Mapping[str, Path]) -> dict[str, Any]:
+    """The least manifest for these files: every channel that is there, everything else by default."""
+    channels = {}
+    for key in found:
+        if name := _channel(key):
+            first, slash, _ = key.partition("/")
+            channels[name] = first + slash
+    return {"schema": manifest.SCHEMA_VERSION, "algorithm": next(iter(ALGORITHMS)), "channels": channels}
+
+
+def _written(document: dict[str, Any], settings: Iterable[str]) -> bytes:
+    own = document.get("hyperparameters", {})
+    added = hyperparameters(document.get("algorithm"), settings)
+    if added and isinstance(own, dict):
+        document = document | {"hyperparameters": own | added}
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def hyperparameters(algorithm: object, settings: Iterable[str]) -> dict[str, Any]:
+    """Hyperparameters from `key=value` texts, each as the kind that it has. Raises InputError with all."""
+    known = ALGORITHMS.get(str(algorithm), next(iter(ALGORITHMS.values()))).knobs
+    values: dict[str, Any] = {}
+    problems = []
+    for text in settings:
+        name, _, value = text.partition("=")
+        try:
+            values[name] = _setting(known, text, name, value)
+        except ValueError as error:
+            problems.append(Problem(f"--set {text}", str(error)))
+    if problems:
+        raise InputError(problems)
+    return values
+
+
+def _setting(known: Mapping[str, Knob], text: str, name: str, value: str) -> Any:
+    if "=" not in text:
+        raise ValueError("is not of the form key=value")
+    if name not in known:
+        raise ValueError(f"no such hyperparameter{did_you_mean(name, known)}")
+    return convert(known[name], value)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError.because(str(path), f"cannot be read: {error.strerror}") from None
