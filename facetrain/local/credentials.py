@@ -3,7 +3,7 @@
 import json
 import secrets
 import string
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from facetrain.local.home import Home, read_json, write_private
 
@@ -16,8 +16,8 @@ class Credentials:
     """Random for each cloud, so that no guess, and no key of another cloud, opens it."""
 
     access_key_id: str
-    secret_access_key: str
-    bridge_token: str
+    secret_access_key: str = field(repr=False)
+    bridge_token: str = field(repr=False)
 
 
 def _random(alphabet: str, length: int) -> str:

@@ -23,6 +23,7 @@ import base64
 import hmac
 import json
 import os
+import signal
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
 from typing import Any
@@ -41,6 +42,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+SHUTDOWN_SECONDS = 1.0  # for answers that are on their way
 
 
 def only_configured_key_is_root() -> None:
@@ -173,7 +177,7 @@ def _refusal(scope: Scope) -> str | None:
     if path == "/v2" or path.startswith("/v2/"):  # MiniStack's registry takes any password
         return "The image registry is shut: jobs run as plain processes"
     headers = {name.lower(): value for name, value in scope["headers"]}
-    if headers.get(b"authorization", b"").startswith(b"AWS") or b"X-Amz-Signature=" in scope["query_string"]:
+    if headers.get(b"authorization", b"").startswith(b"AWS") or b"Signature=" in scope["query_string"]:
         return None
     return "Request is missing Authentication Token"
 
@@ -185,10 +189,25 @@ def serve(port: int, secret: str) -> None:
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = 75
-    config.graceful_timeout = 1
+    config.graceful_timeout = SHUTDOWN_SECONDS / 2
     config.certfile = os.environ["MINISTACK_SSL_CERT"]
     config.keyfile = os.environ["MINISTACK_SSL_KEY"]
-    asyncio.run(hypercorn_serve(Door(ministack_app.app, secret), config))  # type: ignore[arg-type]  # plain dicts
+    app: Any = Door(ministack_app.app, secret)  # hypercorn's own types name every kind of ASGI message
+    asyncio.run(hypercorn_serve(app, config, shutdown_trigger=told_to_stop))
+
+
+async def told_to_stop() -> None:
+    """Return at SIGTERM or SIGINT with the state saved, and see that the process ends soon after.
+
+    Left alone, TLS connections that clients keep open hold up hypercorn, and so MiniStack's own saving, for
+    half a minute each (asyncio waits so long for their goodbye).
+    """
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    await told.wait()
+    save_state()
+    loop.call_later(SHUTDOWN_SECONDS, os._exit, 0)
 
 
 def main() -> None:

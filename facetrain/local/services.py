@@ -21,6 +21,8 @@ from facetrain.local.routes import MINISTACK_HEALTH_PATH, SAGEMAKER_HEALTH_PATH,
 
 REGION = "us-east-1"
 ACCOUNT = "000000000000"  # MiniStack's own, unless it is told otherwise
+# Where the servers start, so that they find this package, installed or not; Lambdas start elsewhere.
+PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0  # MiniStack takes one second on an idle machine; a busy one may take many
 STOP_SECONDS = 15.0  # MiniStack writes its state; the endpoint gives its jobs ten seconds
 MARK = "FACETRAIN_CLOUD"  # in the environment of a cloud's processes, Lambdas too, so that none is lost
@@ -65,19 +67,24 @@ class Servers:
         Raises PortTakenError where another program took a port meanwhile, LocalCloudError with the
         log's last lines where a process dies or does not answer in time.
         """
-        module = [sys.executable, "-m"]
-        self.ministack.start(
-            [*module, "facetrain.local.ministack_app", "--port", str(self.port)],
-            ministack_environment(self),
-            self.home.path,
-        )
+        self.start_ministack(wait=False)  # the two come up side by side
         self.sagemaker.start(
-            [*module, "facetrain.local.sagemaker", *sagemaker_flags(self, images)],
+            [sys.executable, "-m", "facetrain.local.sagemaker", *sagemaker_flags(self, images)],
             sagemaker_environment(self),
-            self.home.path,
+            PACKAGE_PARENT,
         )
         self._wait(self.ministack, f"{self.endpoint}{MINISTACK_HEALTH_PATH}")
         self._wait(self.sagemaker, f"{self.sagemaker_endpoint}{SAGEMAKER_HEALTH_PATH}")
+
+    def start_ministack(self, *, wait: bool = True) -> None:
+        """Start MiniStack alone. Raises as `start` does."""
+        self.ministack.start(
+            [sys.executable, "-m", "facetrain.local.ministack_app", "--port", str(self.port)],
+            ministack_environment(self),
+            PACKAGE_PARENT,
+        )
+        if wait:
+            self._wait(self.ministack, f"{self.endpoint}{MINISTACK_HEALTH_PATH}")
 
     def _wait(self, one: Service, health: str) -> None:
         deadline = time.monotonic() + START_SECONDS
