@@ -1,0 +1,48 @@
+"""The CDK app. `cdk` runs it with cdk.json's context; `-c stage=` chooses what is deployed.
+
+npx cdk deploy --all                    the stage dev
+npx cdk deploy --all -c stage=prod
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from infra.settings import Settings, SettingsError, read
+
+
+def main() -> None:
+    try:
+        settings = read(_context(os.environ))
+    except SettingsError as error:
+        sys.exit("\n".join(f"{type(error).__name__}: {problem}" for problem in error.problems))
+    deploy(settings)
+
+
+def _context(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What the CDK's command line hands over: cdk.json's context with `-c` laid over it."""
+    context: dict[str, Any] = json.loads(environment.get("CDK_CONTEXT_JSON", "{}"))
+    overflow = environment.get("CONTEXT_OVERFLOW_LOCATION_ENV")  # where it is too long for an environment
+    return context | json.loads(Path(overflow).read_text()) if overflow else context
+
+
+def deploy(settings: Settings) -> None:
+    """Every stack of the deployment, written to the cloud assembly; cdk-nag's findings stop it."""
+    # Seconds, which a mistake in the settings need not wait for.
+    from aws_cdk import App, Validations  # noqa: PLC0415
+    from cdk_nag import AwsSolutionsChecks  # noqa: PLC0415
+
+    from infra.deployment import Deployment  # noqa: PLC0415
+
+    app = App()
+    Deployment(app, settings)
+    if not settings.local:  # nothing there that the others do not have
+        Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()

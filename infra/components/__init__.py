@@ -1,0 +1,1 @@
+"""Constructs with our house defaults, one a file."""
