@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -41,7 +42,7 @@ def is_fresh(files: TlsFiles, now: dt.datetime) -> bool:
         server = x509.load_pem_x509_certificate(files.certificate.read_bytes())
         key = serialization.load_pem_private_key(files.key.read_bytes(), password=None)
         server.verify_directly_issued_by(authority)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, InvalidSignature):
         return False
     same_key = key.public_key() == server.public_key()
     return same_key and now + RENEW_BEFORE < min(server.not_valid_after_utc, authority.not_valid_after_utc)
