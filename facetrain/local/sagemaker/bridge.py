@@ -1,13 +1,13 @@
 """Two private routes inside MiniStack's process, for what its public API does not offer.
 
-- `authorize`: iam:SimulatePrincipalPolicy of MiniStack 1.5 leaves out ContextEntries, permissions boundaries and
-  session policies, so a PassRole statement with an iam:PassedToService condition would always be denied. This
-  asks the evaluator that MiniStack itself enforces with.
-- `events`: PutEvents refuses the source "aws.sagemaker" from every caller, as AWS does; only AWS's own services
-  may use it, and here that is us.
+- `authorize`: iam:SimulatePrincipalPolicy of MiniStack 1.5 leaves out ContextEntries, permissions boundaries
+  and session policies, so a PassRole statement with an iam:PassedToService condition would always be denied.
+  This asks the evaluator that MiniStack itself enforces with.
+- `events`: PutEvents refuses the source "aws.sagemaker" from every caller, as AWS does; only AWS's own
+  services may use it, and here that is us.
 
 Each route takes (body, account, region) and returns its JSON answer; the wrapper that serves MiniStack mounts
-them behind its bearer secret.
+them behind its bearer secret. MiniStack is imported inside the routes: it reads its environment at import.
 """
 
 import json
@@ -24,10 +24,10 @@ Route = Callable[[Mapping[str, Any], str, str], dict[str, Any]]
 def authorize(body: Mapping[str, Any], account: str, region: str) -> dict[str, Any]:
     """Whether a caller's access key, or a role, may take an action.
 
-    body: {"access_key_id"} of a caller or {"role_arn"}, "action", "resource", "context": {condition key: value}.
+    body: "access_key_id" of a caller or "role_arn", "action", "resource", "context" {condition key: value}.
     Answers {"decision": "allowed" | "explicitDeny" | "implicitDeny"}, SimulatePrincipalPolicy's words.
     """
-    from ministack.core import iam_evaluator as iam
+    from ministack.core import iam_evaluator as iam  # noqa: PLC0415
 
     if "role_arn" in body:
         role = body["role_arn"].rpartition("/")[2]
@@ -60,7 +60,7 @@ def authorize(body: Mapping[str, Any], account: str, region: str) -> dict[str, A
 
 def events(body: Mapping[str, Any], account: str, region: str) -> dict[str, Any]:  # noqa: ARG001
     """PutEvents for entries whose source is an AWS service; the answer is PutEvents' own."""
-    from ministack.services import eventbridge
+    from ministack.services import eventbridge  # noqa: PLC0415
 
     _status, _headers, answer = eventbridge._put_events(dict(body), allow_aws_source=True)
     parsed: dict[str, Any] = json.loads(answer)
