@@ -58,10 +58,11 @@ class Connection:
         )
 
     def _config(self) -> Config:
-        timeout = 20 if self.patient else 3
+        timeout = 10 if self.patient else 3
         return Config(
             connect_timeout=timeout,
-            retries={"mode": "standard", "total_max_attempts": 5 if self.patient else 1},
+            proxies={} if self.environment else None,  # no proxy reaches this machine's loopback
+            retries={"mode": "standard", "total_max_attempts": 5 if self.patient else 2},
             max_pool_connections=32,
             user_agent_extra="facetrain",
         )

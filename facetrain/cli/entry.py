@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from facetrain.cli import data, demo, doctor, jobs, local, output
+from facetrain.cli import data, jobs, local, output
+from facetrain.cli.demo import demo
+from facetrain.cli.doctor import doctor
 from facetrain.errors import OperationError
 from training.jobs.problems import ProblemsError
 
@@ -21,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(demo.demo)
+app.command()(demo)
 app.add_typer(local.app)
 app.add_typer(data.dataset)
 app.command()(data.submit)
@@ -29,7 +31,7 @@ app.command(name="jobs")(jobs.list_jobs)
 app.command()(jobs.show)
 app.command()(jobs.logs)
 app.command()(jobs.stop)
-app.command()(doctor.doctor)
+app.command()(doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,0 +1,83 @@
+"""`demo`: the whole path on this machine, from faces to a measured model."""
+
+# ruff: noqa: PLC0415 - what a command needs is imported when it runs: --help must not wait for boto3
+
+import dataclasses
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facetrain.cli import output
+from facetrain.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from facetrain.demo import Outcome
+
+
+def demo(
+    *,
+    faces: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Photographs, one folder per person.  [default: drawn faces of nobody]",
+            show_default=False,
+        ),
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the cloud running afterwards.")] = False,
+    name: Annotated[str, typer.Option(help="The cloud on this machine to use.")] = "demo",
+    as_json: AsJson = False,
+) -> None:
+    """Try everything on this machine: a cloud, a dropped dataset, the job it starts, its model's worth."""
+    from facetrain.demo import run
+
+    with output.refusals(as_json), _ended_by_termination():
+        outcome = run(faces, name, keep, output.say, _watch)
+    if as_json:
+        output.put_json(dataclasses.asdict(outcome))
+    else:
+        _report(outcome, name, keep)
+    if outcome.status != "Completed":
+        raise typer.Exit(output.FAILED)
+
+
+@contextmanager
+def _ended_by_termination() -> Iterator[None]:
+    """SIGTERM unwinds as Ctrl-C does, so that the cloud is taken down."""
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _watch(event: Any) -> None:
+    if isinstance(event, Mapping):
+        output.say(f"-- {event['TrainingJobStatus']} ({event.get('SecondaryStatus', '')})")
+    else:
+        output.say(f"   {event.message}")
+
+
+def _report(outcome: "Outcome", name: str, keep: bool) -> None:
+    before, after = outcome.accuracy_before_training, outcome.accuracy
+    worth = f"{after:.1%} on identities never trained on" if after is not None else None
+    if worth and before is not None:
+        worth += f" ({before:.1%} before training)"
+    times = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in outcome.seconds.items())
+    output.put_fields(
+        {
+            "job": outcome.job_name,
+            "status": outcome.status,
+            "reason": outcome.failure_reason,
+            "model": outcome.model,
+            "accuracy": worth,
+            "time": f"{sum(outcome.seconds.values()):.0f} s ({times})",
+        }
+    )
+    if keep:
+        output.say(f'the cloud "{name}" goes on running: facetrain local down --name {name} stops it')

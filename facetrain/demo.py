@@ -1,0 +1,184 @@
+"""The whole path on this machine: faces, a cloud, a drop into S3, the job it starts, its model's worth."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from facetrain import dataset, jobs
+from facetrain.client import Connection, Deployment, code, discover, is_missing
+from facetrain.errors import InputError, OperationError
+from facetrain.faces import write_folders
+from facetrain.folder import IMAGE_SUFFIXES, Folder, read_folder
+from facetrain.local import cloud
+from facetrain.storage import Store
+from training.jobs import contract
+from training.jobs.algorithms import ALGORITHMS
+from training.jobs.uri import S3Uri
+
+DATASET = "demo"
+IDENTITIES, PICTURES = 40, 12  # of the drawn faces
+FEWEST_IDENTITIES = 4  # two to learn from, and two kept out, so that there are strangers to tell apart
+HYPERPARAMETERS = ("network=mbf", "epochs=6", "batch_size=64", "lr=0.05", "holdout_fraction=0.25")
+START_SECONDS = 60  # the longest from the drop to its job; it is about two
+
+Progress = Callable[[str], None]
+Watch = Callable[[jobs.LogLine | Mapping[str, Any]], None]
+
+
+@dataclass
+class Outcome:
+    """How the demo went. `seconds` is the time of each phase, in order."""
+
+    job_name: str = ""
+    status: str = ""
+    model: str | None = None
+    accuracy: float | None = None  # on identities never trained on
+    accuracy_before_training: float | None = None
+    failure_reason: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Writes down how long its body took."""
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 1)
+
+
+def run(faces: Path | None, name: str, keep: bool, progress: Progress, watch: Watch) -> Outcome:
+    """Runs the demo in the cloud `name`; the outcome tells whether the job completed.
+
+    faces: a folder of photographs per person; None: faces are drawn. watch: is given the job's log lines and
+    states as they come. The cloud is left as it was found, or running where `keep`; so, too, after Ctrl-C.
+    """
+    outcome = Outcome()
+    with TemporaryDirectory(prefix="facetrain-demo-") as scratch:
+        with outcome.phase("faces"):
+            directory = faces or drawn_faces(Path(scratch), progress)
+            folder = read_folder(directory, HYPERPARAMETERS)
+            require_enough(folder)
+        with left_as_found(name, keep, progress):
+            with outcome.phase("cloud"):
+                running = cloud.up(name, progress=progress)
+            environment = running.environment()
+            deployment = discover(Connection(environment), environment["FACETRAIN_STAGE"])
+            train(deployment, folder, outcome, progress, watch)
+    return outcome
+
+
+def drawn_faces(scratch: Path, progress: Progress) -> Path:
+    """A folder of faces of people who do not exist."""
+    progress(f"Drawing {IDENTITIES * PICTURES} pictures of {IDENTITIES} people who do not exist")
+    write_folders(scratch / "faces", IDENTITIES, PICTURES)
+    return scratch / "faces"
+
+
+def require_enough(folder: Folder) -> None:
+    """Raises InputError where too few people have two pictures to compare."""
+    people: dict[str, int] = {}
+    for file in folder.below("images/"):
+        person, slash, _ = file.key.removeprefix("images/").partition("/")
+        if slash and file.path.suffix.lower() in IMAGE_SUFFIXES:
+            people[person] = people.get(person, 0) + 1
+    enough = [person for person, pictures in people.items() if pictures >= 2]
+    if len(enough) < FEWEST_IDENTITIES:
+        raise InputError.because(
+            "--faces",
+            f"{len(enough)} folders hold two or more pictures of one person, {FEWEST_IDENTITIES} are needed: "
+            "some people are trained on and others kept out, to be told apart by the model afterwards",
+        )
+
+
+@contextmanager
+def left_as_found(name: str, keep: bool, progress: Progress) -> Iterator[None]:
+    """A cloud that ran before goes on running, one that existed is stopped, a new one leaves nothing."""
+    before = cloud.status(name)
+    existed = Path(before.home).exists()
+    try:
+        yield
+    finally:
+        if not (keep or before.running):
+            progress("Taking the cloud down")
+            cloud.down(name, delete=not existed)
+
+
+def train(deployment: Deployment, folder: Folder, outcome: Outcome, progress: Progress, watch: Watch) -> None:
+    """Puts the dataset and its manifest into S3, and follows the job that this starts to its end."""
+    store = Store(deployment.s3)
+    planned = dataset.plan(folder, DATASET, deployment.platform, store)
+    with outcome.phase("upload"):
+        progress(f"Putting {len(folder.files)} pictures and their manifest into {planned.location.folder}")
+        pushed = dataset.push(planned, deployment.platform, store)
+    outcome.job_name = pushed.job_name
+    with outcome.phase("start"):
+        await_start(deployment, pushed)
+    progress(f"The drop started {pushed.job_name}")
+    lines, job = [], dict[str, Any]()
+    with outcome.phase("training"):
+        for event in jobs.follow(deployment, pushed.job_name):
+            watch(event)
+            if isinstance(event, jobs.LogLine):
+                lines.append(event.message)
+            else:
+                job = event
+    conclude(outcome, job, lines)
+
+
+def await_start(
+    deployment: Deployment, pushed: dataset.Pushed, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Waits for the launcher. Raises OperationError where it refuses the manifest, or never comes."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            jobs.describe(deployment, pushed.job_name)
+        except ClientError as error:
+            if code(error) not in {"ResourceNotFound", "ValidationException"}:
+                raise
+        else:
+            return
+        if errors := _rejection(deployment, S3Uri.parse(pushed.manifest)):
+            raise OperationError(f"the launcher refused the manifest: {errors}")
+        sleep(0.3)
+    raise OperationError(
+        f"no job {pushed.job_name} {START_SECONDS} s after the drop: the launcher's log is in the log group "
+        f"/aws/lambda/{deployment.function_name}"
+    )
+
+
+def conclude(outcome: Outcome, job: Mapping[str, Any], lines: Iterable[str]) -> None:
+    """Fills the outcome from the job's last description and its log."""
+    outcome.status = job["TrainingJobStatus"]
+    outcome.failure_reason = job.get("FailureReason")
+    if outcome.status == "Completed":
+        outcome.model = job["ModelArtifacts"]["S3ModelArtifacts"]
+    accuracies = _accuracies(lines)
+    if len(accuracies) > 1:
+        outcome.accuracy_before_training, outcome.accuracy = accuracies[0], accuracies[-1]
+
+
+def _accuracies(lines: Iterable[str]) -> list[float]:
+    """What the job's own metric definition finds in its log, in order."""
+    metrics = {metric.name: metric.regex for metric in ALGORITHMS["arcface"].metrics}
+    found = (re.search(metrics["validation:accuracy"], line) for line in lines)
+    return [float(match[1]) for match in found if match]
+
+
+def _rejection(deployment: Deployment, manifest: S3Uri) -> str | None:
+    place = manifest.folder.join(contract.REJECTION_NAME)
+    try:
+        answer = deployment.s3.get_object(Bucket=place.bucket, Key=place.key)
+    except ClientError as error:
+        if is_missing(error):
+            return None
+        raise
+    errors = json.load(answer["Body"])["errors"]
+    return "; ".join(f"{error['path']}: {error['message']}" for error in errors)
