@@ -46,7 +46,8 @@ class Connection:
     @cached_property
     def _session(self) -> boto3.Session:
         if not self.environment:
-            return boto3.Session()
+            # boto3 reads AWS_DEFAULT_REGION alone; every other SDK, and the CDK, AWS_REGION first.
+            return boto3.Session(region_name=os.environ.get("AWS_REGION"))
         # A profile of the user's own account must not leak into the cloud on this machine.
         nowhere = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
         core = botocore.session.Session({"profile": (None, None, None, None), **nowhere})
