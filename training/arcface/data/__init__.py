@@ -1,0 +1,1 @@
+"""Photographs to batches: `listing` finds them, `decode` reads one, `store` holds all, `order` says which come when."""

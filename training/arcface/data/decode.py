@@ -1,0 +1,103 @@
+"""One image file to 112×112 RGB, whatever its format, size, colours or rotation."""
+
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+SIZE = 112
+# 12,000 × 12,000 would take 432 MB as RGB: more than that is a scan or a bomb, not a face.
+PIXEL_LIMIT = 64_000_000
+# What Pillow's readers raise on files that are cut short or are not what they seem.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+Pixels = NDArray[np.uint8]  # (112, 112, 3), RGB
+
+
+class UnreadableError(ValueError):
+    """The file is no image that can be used; the message says why."""
+
+
+def read_image(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[Pixels, bool]:
+    """The image, and whether it had to be resized or padded. Raises UnreadableError.
+
+    Rotation in EXIF is applied; grey, palette, alpha, CMYK and 16-bit images become 8-bit RGB; another size is
+    scaled with its aspect kept and centred on black, as face alignment pads.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours
+            image = Image.open(path)
+        with image:
+            return _to_pixels(image, pixel_limit)
+    except UnreadableError:
+        raise
+    except _UNREADABLE as error:
+        reason = "is empty" if path.exists() and path.stat().st_size == 0 else _reason(error)
+        raise UnreadableError(reason) from None
+
+
+def _to_pixels(image: Image.Image, pixel_limit: int) -> tuple[Pixels, bool]:
+    if min(image.size) >= 8 * SIZE:
+        image.draft("RGB", (2 * SIZE, 2 * SIZE))  # JPEG only: decodes at half, a quarter or an eighth
+    width, height = image.size
+    if width * height > pixel_limit:
+        raise UnreadableError(f"is {width}×{height} pixels, above the limit of {pixel_limit:,}")
+    fitted = _fit(_to_rgb(ImageOps.exif_transpose(image)))
+    return np.asarray(fitted, dtype=np.uint8), (width, height) != (SIZE, SIZE)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        image = _to_eight_bits(image)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        over_black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(over_black, image.convert("RGBA"))
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """16 and 32-bit grey: by the top byte of the range that the values show, for files do not say it."""
+    values = np.asarray(image, dtype=np.float64)
+    highest = float(np.nanmax(values, initial=0))
+    top = 1.0 if image.mode == "F" and highest <= 1 else 255.0 if highest <= 255 else max(65535.0, highest)
+    scaled = np.nan_to_num(values / top).clip(0, 1) * 255
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+
+
+def _fit(image: Image.Image) -> Image.Image:
+    if image.size == (SIZE, SIZE):
+        return image
+    scale = SIZE / max(image.size)
+    if scale != 1:
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    canvas = Image.new("RGB", (SIZE, SIZE))
+    canvas.paste(image, ((SIZE - image.width) // 2, (SIZE - image.height) // 2))
+    return canvas
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return "has more pixels than any photograph"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "is not an image that can be read (JPEG, PNG, BMP, PGM, TIFF and WebP can)"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "is damaged or cut short"

@@ -1,0 +1,123 @@
+"""Which ranks there are, and what they say to each other.
+
+One process per GPU (one per host without GPUs): NCCL between GPUs, gloo between CPUs. The hosts come from
+SageMaker's resourceconfig.json.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed
+
+from training.arcface.errors import TrainingError
+
+_Value = TypeVar("_Value")
+
+DEFAULT_PORT = 29500
+PATIENCE = timedelta(minutes=30)  # the slowest a peer may be: one that is still decoding its images
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The hosts of the job as this one sees them."""
+
+    hosts: tuple[str, ...] = ("localhost",)
+    current: int = 0
+    interface: str = ""
+
+    @classmethod
+    def from_resource_config(cls, config: Mapping[str, Any]) -> "Cluster":
+        """Raises TrainingError where the current host is not among the hosts."""
+        hosts = tuple(sorted(config.get("hosts") or ["localhost"]))
+        name = config.get("current_host", hosts[0])
+        if name not in hosts:
+            raise TrainingError(
+                f'resourceconfig.json: current_host "{name}" is not among hosts {list(hosts)}'
+            )
+        return cls(hosts, hosts.index(name), config.get("network_interface_name", ""))
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among all, and the exchanges that training needs. A world of one exchanges nothing."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cuda", self.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+
+    @property
+    def backend(self) -> str:
+        return distributed.get_backend() if self.size > 1 else "none"
+
+    def shard(self, count: int) -> tuple[int, int]:
+        """First and last + 1 of the part of range(count) that is this rank's; the parts differ by one at most."""
+        return self._shard_of(self.rank, count)
+
+    def _shard_of(self, rank: int, count: int) -> tuple[int, int]:
+        return rank * count // self.size, (rank + 1) * count // self.size
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The tensors of all ranks, each of the same shape, one after the other."""
+        if self.size == 1:
+            return tensor
+        parts = [torch.empty_like(tensor) for _ in range(self.size)]
+        distributed.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    def rows_of_this_rank(self, gathered: Tensor) -> Tensor:
+        """Undoes `gather`."""
+        return gathered.chunk(self.size)[self.rank]
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        return self._reduce(tensor, distributed.ReduceOp.SUM)
+
+    def maximum(self, tensor: Tensor) -> Tensor:
+        return self._reduce(tensor, distributed.ReduceOp.MAX)
+
+    def _reduce(self, tensor: Tensor, operation: Any) -> Tensor:
+        if self.size == 1:
+            return tensor
+        total = tensor.clone()
+        distributed.all_reduce(total, operation)
+        return total
+
+    def whole(self, shard: Tensor, count: int) -> Tensor:
+        """The (count, …) tensor whose shards the ranks hold, on every rank, bit for bit."""
+        if self.size == 1:
+            return shard
+        full = shard.new_empty((count, *shard.shape[1:]))
+        for rank in range(self.size):
+            first, last = self._shard_of(rank, count)
+            if rank == self.rank:
+                full[first:last] = shard
+            distributed.broadcast(full[first:last], src=rank)
+        return full
+
+    def from_first(self, value: _Value) -> _Value:
+        """Rank 0's value (anything that pickles: the ranks trust each other), on every rank."""
+        if self.size == 1:
+            return value
+        box = [value]
+        distributed.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """Every rank's value, in rank order, on every rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        return values
+
+    def barrier(self) -> None:
+        if self.size > 1:
+            distributed.barrier()

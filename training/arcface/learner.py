@@ -1,0 +1,131 @@
+"""The network, the head and the optimizer: one training step, and all of it as plain tensors and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from training.arcface import hardware
+from training.arcface.backbones import EMBEDDING_SIZE, build
+from training.arcface.distributed import World
+from training.arcface.head import ArcFaceHead, Margin
+from training.arcface.settings import Settings
+
+HEAD = "head.centres"
+
+
+def to_input(pixels: NDArray[Any], device: torch.device, flips: NDArray[Any] | None = None) -> Tensor:
+    """uint8 (n, 112, 112, 3) to normalised float (n, 3, 112, 112) on the device, there mirrored where `flips` says.
+
+    Bytes travel, not floats; the result is channels_last because the pixels are.
+    """
+    images = torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2)
+    images = images.float().div_(127.5).sub_(1)
+    if flips is None:
+        return images
+    mirrored = torch.from_numpy(flips).to(device)[:, None, None, None]
+    return torch.where(mirrored, images.flip(3), images)
+
+
+class Learner:
+    """What is learnt. `backbone` is the bare network; the state does not depend on the number of ranks."""
+
+    def __init__(
+        self, backbone: nn.Module, classes: int, settings: Settings, world: World, *, compiled: bool
+    ):
+        self.settings, self.world = settings, world
+        self.backbone = backbone.to(world.device, memory_format=torch.channels_last)
+        margin = Margin(
+            scale=settings.scale,
+            margin=settings.margin,
+            straight_through=settings.margin_gradient == "straight_through",
+            label_smoothing=settings.label_smoothing,
+        )
+        self.head = ArcFaceHead(classes, EMBEDDING_SIZE, margin, world, seed=settings.seed).to(world.device)
+        self.optimizer = torch.optim.SGD(
+            [*self._weights().values(), self.head.centres],
+            lr=settings.lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        network: Any = torch.compile(self.backbone) if compiled else self.backbone
+        self.network = DistributedDataParallel(network) if world.size > 1 else network
+        self.dtype = hardware.precision(settings.precision, world.device)
+
+    def step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:
+        """One step on this rank's images; the mean loss of all ranks, from before the step, on the device."""
+        self.backbone.train()
+        with self.autocast():
+            embeddings = self.network(images)
+        loss: Tensor = self.head(embeddings.float(), labels)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.settings.gradient_clip:
+            nn.utils.clip_grad_norm_(self._weights().values(), self.settings.gradient_clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        return loss.detach()
+
+    @torch.no_grad()
+    def embed(self, images: Tensor) -> Tensor:
+        """Directions of the embeddings of each image and its mirror image together, (n, 512) float32."""
+        self.backbone.eval()
+        with self.autocast():
+            both = self.backbone(images).float() + self.backbone(images.flip(3)).float()
+        return nn.functional.normalize(both)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.world.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16, cache_enabled=True
+        )
+
+    def _weights(self) -> dict[str, nn.Parameter]:
+        return {name: value for name, value in self.backbone.named_parameters() if value.requires_grad}
+
+    def share_buffers(self) -> None:
+        """Rank 0's BatchNorm statistics for all: those that it saves and that the next step would use anyway."""
+        for name, buffer in self.backbone.named_buffers():
+            if self.world.size > 1 and name:
+                torch.distributed.broadcast(buffer, src=0)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a checkpoint needs, on the CPU. All ranks must call it together."""
+        backbone = {key: value.detach().cpu() for key, value in self.backbone.state_dict().items()}
+        moments = {
+            name: {key: value.cpu() for key, value in self.optimizer.state[weight].items()}
+            for name, weight in self._weights().items()
+        }
+        moments[HEAD] = {
+            key: self.world.whole(value, self.head.classes).cpu()
+            for key, value in self.optimizer.state[self.head.centres].items()
+        }
+        centres = self.world.whole(self.head.centres.detach(), self.head.classes).cpu()
+        return {"backbone": backbone, "centres": centres, "optimizer": moments}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Undoes `state`, on any number of ranks."""
+        self.backbone.load_state_dict(state["backbone"])
+        mine = slice(self.head.first, self.head.last)
+        with torch.no_grad():
+            self.head.centres.copy_(state["centres"][mine])
+        for name, weight in self._weights().items():
+            self._load_moments(weight, state["optimizer"][name])
+        own = {key: value[mine] for key, value in state["optimizer"][HEAD].items()}
+        self._load_moments(self.head.centres, own)
+
+    def _load_moments(self, weight: nn.Parameter, moments: Mapping[str, Tensor]) -> None:
+        # A copy in the weight's own memory layout, or sums over it would round differently than before.
+        self.optimizer.state[weight] = {
+            key: torch.empty_like(weight).copy_(value) for key, value in moments.items()
+        }
+
+
+def fresh_backbone(settings: Settings) -> nn.Module:
+    """The network with weights that the seed draws."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return build(settings.network)

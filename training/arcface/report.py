@@ -1,0 +1,47 @@
+"""The model folder: weights, ONNX, classes, configuration, figures."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from training.arcface.data.listing import Listing
+from training.arcface.export import export_onnx
+from training.arcface.settings import Settings
+
+INPUT = {
+    "size": [3, 112, 112],
+    "colour": "RGB",
+    "normalisation": "(x / 255 - 0.5) / 0.5",
+    "alignment": "ArcFace five-point template",
+}
+
+
+def write_model(folder: Path, backbone: nn.Module, trained_on: Listing, settings: Settings) -> None:
+    """backbone.pth, model.onnx, classes.csv and config.json. backbone: on any device; left on the CPU, in eval mode."""
+    folder.mkdir(parents=True, exist_ok=True)
+    backbone.eval().to("cpu", memory_format=torch.contiguous_format)
+    torch.save(backbone.state_dict(), folder / "backbone.pth")
+    export_onnx(backbone, folder / "model.onnx")
+    _write_classes(folder / "classes.csv", trained_on)
+    write_json(folder / "config.json", {"algorithm": "arcface", **asdict(settings), "input": INPUT})
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    aside = path.with_suffix(".partial")
+    aside.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    aside.replace(path)
+
+
+def _write_classes(path: Path, listing: Listing) -> None:
+    """class, identity, images: the row of the head that each identity was."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["class", "identity", "images"])
+        for number, (identity, count) in enumerate(zip(listing.identities, listing.counts(), strict=True)):
+            writer.writerow([number, identity, int(count)])

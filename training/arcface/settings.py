@@ -1,0 +1,45 @@
+"""The configuration as a typed value: one field for each knob in training/jobs/algorithms.py."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from training.jobs.algorithms import ARCFACE_KNOBS
+
+
+def _default(name: str) -> Any:
+    return ARCFACE_KNOBS[name].default
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What each field means, and its range, is said by its Knob. A test holds the two lists together."""
+
+    network: str = _default("network")
+    pretrained: str = _default("pretrained")
+    epochs: int = _default("epochs")
+    max_steps: int = _default("max_steps")
+    batch_size: int = _default("batch_size")
+    lr: float = _default("lr")
+    momentum: float = _default("momentum")
+    weight_decay: float = _default("weight_decay")
+    warmup_epochs: float = _default("warmup_epochs")
+    gradient_clip: float = _default("gradient_clip")
+    scale: float = _default("scale")
+    margin: float = _default("margin")
+    margin_gradient: str = _default("margin_gradient")
+    label_smoothing: float = _default("label_smoothing")
+    flip: bool = _default("flip")
+    precision: str = _default("precision")
+    compile: str = _default("compile")
+    holdout_fraction: float = _default("holdout_fraction")
+    seed: int = _default("seed")
+    workers: int = _default("workers")
+    checkpoint_seconds: float = _default("checkpoint_seconds")
+    log_interval: int = _default("log_interval")
+    max_unreadable: float = _default("max_unreadable")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Settings":
+        """From what `training.jobs.config.resolve` gives."""
+        return cls(**config)

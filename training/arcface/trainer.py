@@ -1,0 +1,247 @@
+"""One rank's job from top to bottom: find, decode, split, train, verify, write the model."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from training.arcface import checkpoint, hardware, report, weights
+from training.arcface.data import split
+from training.arcface.data.listing import Listing, find
+from training.arcface.data.store import Dataset, open_dataset
+from training.arcface.distributed import World
+from training.arcface.errors import TrainingError
+from training.arcface.learner import Learner, fresh_backbone, to_input
+from training.arcface.loop import Loop, Plan, Progress
+from training.arcface.settings import Settings
+from training.arcface.stopping import Stop
+from training.arcface.verification.metrics import verify
+from training.arcface.verification.pairs import draw
+from training.jobs.contract import ContainerPaths
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every rank is told."""
+
+    paths: ContainerPaths
+    settings: Settings
+    hosts: int
+    scratch: Path  # a folder that the ranks of one host share
+
+
+@dataclass(frozen=True)
+class Data:
+    """Who is trained on, who is verified on, and why nobody is where nobody is."""
+
+    train: Dataset
+    held_out: Dataset | None
+    reason: str = ""
+
+
+def train(job: Job, world: World, stop: Stop, log: Log) -> None:
+    """Runs the job to its end. Raises TrainingError for what the user can mend, StoppedError when told to stop."""
+    started = time.monotonic()
+    settings = job.settings
+    data = load_data(job, world, stop, log)
+    log(
+        hardware.describe(
+            settings, world, job.hosts, len(data.train.listing), len(data.train.listing.identities)
+        )
+    )
+    log(_held_out_line(data))
+    plan = Plan.make(len(data.train.listing), settings, world)
+    learner = _learner(job, plan, len(data.train.listing.identities), world, log)
+    marks = fingerprint(settings, plan, data.train.listing)
+    progress = _resume(job, learner, plan, marks, log)
+
+    def save(progress: Progress) -> None:
+        _save(job, learner, progress, marks, log)
+
+    def verification() -> dict[str, Any] | None:
+        learner.share_buffers()
+        _agree(learner, log)
+        return _verification(learner, data.held_out, settings, log)
+
+    Loop(learner, data.train, plan, progress, stop=stop, save=save, verify=verification, log=log).run()
+    if world.rank == 0:
+        report.write_model(job.paths.model, learner.backbone, data.train.listing, settings)
+        figures = _figures(data, plan, progress, time.monotonic() - started)
+        report.write_json(job.paths.model / "metrics.json", figures)
+        log(f"model written to {job.paths.model} seconds={time.monotonic() - started:.1f}")
+    world.barrier()
+
+
+# -- Data --------------------------------------------------------------------------------------------------
+
+
+def load_data(job: Job, world: World, stop: Stop, log: Log) -> Data:
+    """Raises TrainingError where the channels hold nothing to train on, or more is unreadable than allowed."""
+    paths, settings = job.paths, job.settings
+    listing = find(paths.channel("images"), paths.channel("labels"))
+    whole = _open(listing, "images", job, world, stop, log)
+    split.refuse_too_few(whole.listing)
+    if paths.channel("validation").is_dir():
+        found = find(paths.channel("validation"), None, "validation")
+        validation = _open(found, "validation", job, world, stop, log)
+        split.refuse_unverifiable(validation.listing)
+        split.refuse_overlap(whole.listing, validation.listing)
+        return Data(whole, validation)
+    chosen, reason = split.hold_out(whole.listing, settings.holdout_fraction, settings.seed)
+    if reason:
+        return Data(whole, None, reason)
+    return Data(whole.of_identities(~chosen), whole.of_identities(chosen))
+
+
+def _open(listing: Listing, channel: str, job: Job, world: World, stop: Stop, log: Log) -> Dataset:
+    settings = job.settings
+    dataset, decoded = open_dataset(
+        listing, world, job.scratch, settings.workers, settings.max_unreadable, stop.check
+    )
+    for line in (*listing.notes, *decoded.lines(channel)):
+        log(line)
+    return dataset
+
+
+def _held_out_line(data: Data) -> str:
+    if data.held_out is None:
+        return f"held_out identities=0: no verification: {data.reason}"
+    listing = data.held_out.listing
+    return f"held_out identities={len(listing.identities)} images={len(listing)}"
+
+
+# -- Learner -----------------------------------------------------------------------------------------------
+
+
+def _learner(job: Job, plan: Plan, classes: int, world: World, log: Log) -> Learner:
+    settings = job.settings
+    backbone = fresh_backbone(settings)
+    if pretrained := weights.choose(job.paths.channel("weights"), settings.pretrained):
+        weights.load_into(backbone, pretrained, settings.network)
+        log(f"weights loaded from {pretrained.name}")
+    images = plan.total * plan.batch // world.size
+    compiled = hardware.compiles(settings.compile, world.device, images)
+    log(f"plan steps={plan.total} steps_per_epoch={plan.per_epoch} batch={plan.batch} compile={compiled}")
+    return Learner(backbone, classes, settings, world, compiled=compiled)
+
+
+def _agree(learner: Learner, log: Log) -> None:
+    """Tells whether every rank has the same weights. Raises RuntimeError where they differ: our own fault."""
+    if learner.world.size == 1:
+        return
+    digests = learner.world.gather_objects(digest(learner.backbone))
+    if len(set(digests)) > 1:
+        raise RuntimeError(f"the ranks' weights differ: {digests}")
+    log(f"ranks_agree=true ranks={len(digests)} weights={digests[0]}")
+
+
+def digest(module: nn.Module) -> str:
+    """Twelve digits that tell two sets of weights apart."""
+    total = hashlib.sha256()
+    for value in module.state_dict().values():
+        total.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()[:12]
+
+
+# -- Checkpoints -------------------------------------------------------------------------------------------
+
+
+def fingerprint(settings: Settings, plan: Plan, listing: Listing) -> dict[str, str]:
+    """What must not change between two parts of one run, each under the name a message would use."""
+    return {
+        "network": settings.network,
+        "seed": str(settings.seed),
+        "batch size": str(plan.batch),
+        "images or their identities": hashlib.sha256(
+            "\n".join(
+                f"{file}\t{label}" for file, label in zip(listing.files, listing.labels, strict=True)
+            ).encode()
+        ).hexdigest()[:12],
+    }
+
+
+def _resume(job: Job, learner: Learner, plan: Plan, marks: Mapping[str, str], log: Log) -> Progress:
+    """The progress of the newest whole checkpoint, its state loaded; a new one where there is none."""
+    world = learner.world
+    state: dict[str, Any] | None = None
+    if world.rank == 0:
+        state = checkpoint.newest(job.paths.checkpoints, log)
+    state = world.from_first(state)
+    if state is None:
+        return Progress()
+    if changed := [name for name, value in marks.items() if state["marks"].get(name) != value]:
+        raise TrainingError(
+            f"{job.paths.checkpoints} holds a checkpoint of another run: {', '.join(changed)} changed since: "
+            f"start under a new job name, or empty that folder"
+        )
+    learner.load_state(state)
+    progress = Progress(**state["progress"])
+    log(f"resumed step={progress.step}/{plan.total}")
+    return progress
+
+
+def _save(job: Job, learner: Learner, progress: Progress, marks: Mapping[str, str], log: Log) -> None:
+    """All ranks together; rank 0 writes. A full disk is told, and training goes on without this checkpoint."""
+    state = learner.state() | {"progress": progress.as_dict(), "marks": dict(marks)}
+    if learner.world.rank != 0:
+        return
+    try:
+        checkpoint.save(job.paths.checkpoints, progress.step, state)
+        log(f"checkpoint step={progress.step}")
+    except OSError as error:
+        log(f"checkpoint failed step={progress.step}: {error}: free some space or raise volume_gb")
+
+
+# -- Verification ------------------------------------------------------------------------------------------
+
+
+def _verification(
+    learner: Learner, held_out: Dataset | None, settings: Settings, log: Log
+) -> dict[str, Any] | None:
+    if held_out is None:
+        return None
+    found = verify(*draw(held_out.listing.labels, settings.seed).scores(embeddings(learner, held_out)))
+    log(f"verification {found.line()}")
+    return found.as_dict()
+
+
+def embeddings(learner: Learner, dataset: Dataset, batch: int = 64) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Of every image, (n, 512), of length 1. The ranks share the work; all of them get all."""
+    world, count = learner.world, len(dataset.listing)
+    first, last = world.shard(count)
+    own = []
+    for start in range(first, last, batch):
+        pixels, _ = dataset.images.take(np.arange(start, min(start + batch, last)))
+        own.append(learner.embed(to_input(pixels, world.device)))
+    shard = torch.cat(own) if own else torch.empty((0, 512), device=world.device)
+    result: np.ndarray[Any, np.dtype[np.float32]] = world.whole(shard, count).cpu().numpy()
+    return result
+
+
+def _figures(data: Data, plan: Plan, progress: Progress, seconds: float) -> dict[str, Any]:
+    """metrics.json: the last verification's figures at the top, what an untrained network gets beside them."""
+    verifications = progress.verifications
+    last: dict[str, Any] = verifications[-1] if verifications else {"accuracy": None, "reason": data.reason}
+    before = verifications[0] if verifications and verifications[0]["step"] == 0 else {}
+    return {
+        **{name: value for name, value in last.items() if name not in ("step", "epoch")},
+        "accuracy_before": before.get("accuracy"),
+        "eer_before": before.get("eer"),
+        "loss": progress.epochs[-1]["loss"],
+        "epochs": plan.epochs,
+        "steps": plan.total,
+        "images": len(data.train.listing),
+        "identities": len(data.train.listing.identities),
+        "held_out_images": len(data.held_out.listing) if data.held_out else 0,
+        "held_out_identities": len(data.held_out.listing.identities) if data.held_out else 0,
+        "seconds": round(seconds, 1),
+        "history": {"epochs": progress.epochs, "verifications": verifications},
+    }
