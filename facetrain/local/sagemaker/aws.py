@@ -1,6 +1,7 @@
 """Clients for MiniStack: the endpoint's own, and those that act with a job's role."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -53,15 +54,16 @@ class Clients(Protocol):
 
 
 class Cloud:
-    """Makes clients. One per process."""
+    """Makes clients. One per process; thread-safe."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
-        self._session = boto3.Session(
-            aws_access_key_id=environment.access_key_id,
-            aws_secret_access_key=environment.secret_access_key,
-            region_name=environment.region,
-        )
+        self._lock = threading.Lock()
+        self._clients: dict[str, Client] = {}
+        core = botocore.session.Session()
+        core.set_credentials(environment.access_key_id, environment.secret_access_key)
+        self._loader = core.get_component("data_loader")
+        self._session = boto3.Session(botocore_session=core, region_name=environment.region)
 
     def variables(self) -> dict[str, str]:
         """What an AWS client in a job needs to find MiniStack; no credentials."""
@@ -75,11 +77,20 @@ class Cloud:
 
     def client(self, service: str) -> Client:
         """A client with the endpoint's own credentials (the account's root)."""
-        return _client(self._session, service, self.environment)
+        with self._lock:  # botocore's sessions make one client at a time
+            if service not in self._clients:
+                self._clients[service] = _client(self._session, service, self.environment)
+            return self._clients[service]
 
     def role(self, role_arn: str) -> "AssumedRole":
         """The role, assumed; ClientError(AccessDenied) where its trust policy does not let us."""
         return AssumedRole(self, role_arn)
+
+    def session(self) -> botocore.session.Session:
+        """A session without credentials, which shares the service models that were read so far."""
+        session = botocore.session.Session()
+        session.register_component("data_loader", self._loader)
+        return session
 
 
 class AssumedRole:
@@ -89,15 +100,17 @@ class AssumedRole:
         self._environment = cloud.environment
         self._sts = cloud.client("sts")
         self._role_arn = role_arn
+        self._lock = threading.Lock()
         self._credentials = RefreshableCredentials.create_from_metadata(
             metadata=self._assume(), refresh_using=self._assume, method="assume-role"
         )
-        session = botocore.session.Session()
-        vars(session)["_credentials"] = self._credentials  # botocore has no public way to give renewed ones
-        self._session = boto3.Session(botocore_session=session, region_name=self._environment.region)
+        core = cloud.session()
+        vars(core)["_credentials"] = self._credentials  # no public way to give renewed ones
+        self._session = boto3.Session(botocore_session=core, region_name=self._environment.region)
 
     def client(self, service: str) -> Client:
-        return _client(self._session, service, self._environment)
+        with self._lock:
+            return _client(self._session, service, self._environment)
 
     def variables(self) -> dict[str, str]:
         """The session's keys as environment variables; they hold for what remains of its hour."""
@@ -122,9 +135,8 @@ class AssumedRole:
 
 
 def _client(session: boto3.Session, service: str, environment: Environment) -> Client:
-    return session.client(  # type: ignore[call-overload]
-        service, endpoint_url=environment.endpoint, verify=environment.ca_bundle, config=CONFIG
-    )
+    make: Callable[..., Client] = session.client
+    return make(service, endpoint_url=environment.endpoint, verify=environment.ca_bundle, config=CONFIG)
 
 
 def denied(error: ClientError) -> bool:

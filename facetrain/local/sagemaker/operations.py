@@ -136,8 +136,8 @@ class Operations:
         resource = f"arn:aws:ecr:{match['region']}:{registry}:repository/{repository}"
         if not role_may_pull(self.authority, arn, resource):
             raise ValidationError(
-                f"Access denied for repository: {repository} in registry ID: {registry}. Please check if your "
-                f"ECR repository and image exist and role {arn} has proper pull permissions for SageMaker: "
+                f"Access denied for repository: {repository} in registry ID: {registry}. Please check if your"
+                f" ECR repository and image exist and role {arn} has proper pull permissions for SageMaker: "
                 + ", ".join(PULL_ACTIONS)
             )
 

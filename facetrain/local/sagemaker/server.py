@@ -93,7 +93,7 @@ def listen(port: int) -> socket.socket:
 async def serve(app: App, listener: socket.socket, certificate: Path, key: Path, told: asyncio.Event) -> None:
     """Serve on `listener` until told to end."""
     config = Config()
-    config.bind = [f"fd://{listener.fileno()}"]
+    config.bind = [f"fd://{listener.detach()}"]  # from here on the server's, which closes it
     config.certfile, config.keyfile = str(certificate), str(key)
     config.graceful_timeout = SHUTDOWN_SECONDS
     config.keep_alive_timeout = 75
