@@ -37,9 +37,10 @@ def deploy(settings: Settings) -> None:
 
     from infra.deployment import Deployment  # noqa: PLC0415
 
-    app = App()
+    # One machine gets the same templates, and its user waits for them: they are checked for the others.
+    app = App(builtin_cloud_formation_validation=not settings.local)
     Deployment(app, settings)
-    if not settings.local:  # nothing there that the others do not have
+    if not settings.local:
         Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     app.synth()
 

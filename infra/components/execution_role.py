@@ -9,6 +9,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra import names
+from infra.components.explained import explain_wildcards
 from infra.components.statements import (
     SAGEMAKER,
     allow,
@@ -21,6 +22,18 @@ from infra.components.statements import (
 from infra.settings import Settings
 from training.jobs import contract
 
+# Why a statement holds a wildcard, by its Sid.
+WILDCARDS = {
+    "ReadInputs": "Datasets come and go; all of them lie below this prefix.",
+    "ReadAllowedBuckets": "The settings name these buckets for datasets.",
+    "WriteOutputs": "Each job writes below its own name, which is known only once it starts.",
+    "ResumeAndPruneCheckpoints": "Each job keeps its checkpoints below its own name.",
+    "WriteLogs": "SageMaker names a stream after its job and instance.",
+    "WriteMetrics": "PutMetricData knows no resources; the namespace is limited instead.",
+    "LogInToRegistry": "GetAuthorizationToken knows no resources; pulling is limited to the repository.",
+    "ManageInterfaces": "EC2 names an interface when it makes it; the subnets are limited instead.",
+    "DescribeNetwork": "These Describe calls know no resources.",
+}
 PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
 
@@ -59,6 +72,7 @@ class ExecutionRole(iam.Role):
             *(_network(Stack.of(self), settings) if settings.subnets else ()),
         ]
         self.policy = iam.Policy(self, "Policy", statements=statements, roles=[self])
+        explain_wildcards(self.policy, WILDCARDS)
 
 
 def _trusted(stack: Stack, settings: Settings) -> iam.IPrincipal:
@@ -105,7 +119,11 @@ def _key(key: kms.IKey) -> Iterator[iam.PolicyStatement]:
 
 
 def _logs(stack: Stack, settings: Settings) -> Iterator[iam.PolicyStatement]:
-    """One log group of the account holds all jobs' streams; a stream's name begins with its job's."""
+    """One log group of the account holds all jobs' streams; a stream's name begins with its job's.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatchlogs.html asks for
+    the group to make a stream and for the stream to write to it. The group's bare ARN matches no stream.
+    """
     group = stack.format_arn(
         service="logs",
         resource="log-group",
@@ -113,9 +131,8 @@ def _logs(stack: Stack, settings: Settings) -> Iterator[iam.PolicyStatement]:
         arn_format=ArnFormat.COLON_RESOURCE_NAME,
     )
     streams = f"{group}:log-stream:{settings.job_prefix}-*"
-    yield allow("MakeLogGroup", ["logs:CreateLogGroup"], [group])
-    yield allow("FindLogStreams", ["logs:DescribeLogStreams"], [group, f"{group}:log-stream:*"])
-    yield allow("WriteLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [streams])
+    yield allow("FindLogs", ["logs:CreateLogGroup", "logs:DescribeLogStreams"], [group])
+    yield allow("WriteLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [group, streams])
 
 
 def _network(stack: Stack, settings: Settings) -> Iterator[iam.PolicyStatement]:
@@ -140,7 +157,7 @@ def _network(stack: Stack, settings: Settings) -> Iterator[iam.PolicyStatement]:
         only_there,
     )
     yield allow(
-        "DescribeNetwork",  # the Describe calls know no resources
+        "DescribeNetwork",
         [
             "ec2:DescribeDhcpOptions",
             "ec2:DescribeNetworkInterfaces",

@@ -13,6 +13,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra import names
+from infra.components.explained import explain_wildcards
 from infra.components.statements import (
     SAGEMAKER,
     allow,
@@ -24,6 +25,17 @@ from infra.components.statements import (
 )
 from infra.settings import Settings
 from training.jobs import contract
+
+# Why a statement holds a wildcard, by its Sid.
+WILDCARDS = {
+    "ReadInputs": "Datasets come and go; all of them lie below this prefix.",
+    "ReadTrainArgs": "The settings name these buckets for datasets, wherever in them a dataset lies.",
+    "WriteAndClearRejections": "One file name, beside whichever manifest was refused.",
+    "WriteJobRecords": "One file name, in the folder of whichever job was started.",
+    "StartJobs": "A job's name is made from its manifest; all of them begin with the deployment's prefix.",
+    "CountOutcomes": "PutMetricData knows no resources; the namespace is limited instead.",
+    "WriteOwnLog": "The streams of the function's own log group.",
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,7 @@ class LauncherRole(iam.Role):
             ),
         ]
         self.policy = iam.Policy(self, "Policy", statements=statements, roles=[self])
+        explain_wildcards(self.policy, WILDCARDS)
 
 
 def _read(stack: Stack, settings: Settings, reach: Reach) -> Iterator[iam.PolicyStatement]:

@@ -36,8 +36,11 @@ def use_key_through(sid: str, key: kms.IKey, service: str, *actions: str) -> iam
 
 
 def put_metrics(sid: str, *namespaces: str) -> iam.PolicyStatement:
-    """PutMetricData knows no resources; the namespace is what can be limited."""
-    condition = {"StringEquals": {"cloudwatch:namespace": list(namespaces)}}
+    """PutMetricData knows no resources; the namespace is what can be limited.
+
+    Every such request has a namespace, so IfExists admits no more; one machine's IAM does not look at it.
+    """
+    condition = {"StringEqualsIfExists": {"cloudwatch:namespace": list(namespaces)}}
     return allow(sid, ["cloudwatch:PutMetricData"], ["*"], condition)
 
 

@@ -5,6 +5,7 @@ from aws_cdk import (
     CliCredentialsStackSynthesizer,
     DefaultStackSynthesizer,
     Fn,
+    IBoundStackSynthesizer,
     ISynthesisSession,
     Stack,
     StackSynthesizer,
@@ -40,13 +41,19 @@ class NamedRepositorySynthesizer(DefaultStackSynthesizer):
         super().__init__(image_assets_repository_name=repository)
         self._registry = registry
 
+    @jsii.member(jsii_name="reusableBind")
+    def reusable_bind(self, stack: Stack) -> IBoundStackSynthesizer:
+        """One synthesizer for one stack: the CDK's copy for each would not know of this class."""
+        self.bind(stack)
+        return self
+
     @jsii.member(jsii_name="synthesize")
     def synthesize(self, session: ISynthesisSession) -> None:
         super().synthesize(session)
-        name = f"{self._bound_stack.artifact_id}.assets"
+        manifest = f"{self._bound_stack.artifact_id}.assets"
         session.assembly.add_artifact(
-            name,
+            manifest,
             type=schema.ArtifactType.ASSET_MANIFEST,
-            properties=schema.AssetManifestProperties(file=f"{name}.json"),
+            properties=schema.AssetManifestProperties(file=f"{manifest}.json"),
             dependencies=[self._registry.artifact_id],
         )
