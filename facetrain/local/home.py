@@ -78,6 +78,11 @@ class Home:
         return self.path / "run"
 
     @property
+    def scratch(self) -> Path:
+        """Temporary files of MiniStack, gone when it is stopped."""
+        return self.run / "tmp"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 

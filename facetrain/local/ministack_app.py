@@ -24,6 +24,7 @@ import hmac
 import json
 import os
 import signal
+import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
 from typing import Any
@@ -200,14 +201,16 @@ async def told_to_stop() -> None:
     """Return at SIGTERM or SIGINT with the state saved, and see that the process ends soon after.
 
     Left alone, TLS connections that clients keep open hold up hypercorn, and so MiniStack's own saving, for
-    half a minute each (asyncio waits so long for their goodbye).
+    half a minute each (asyncio waits so long for their goodbye), and a Lambda at work holds up its thread.
     """
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     await told.wait()
     save_state()
-    loop.call_later(SHUTDOWN_SECONDS, os._exit, 0)
+    last = threading.Timer(SHUTDOWN_SECONDS, os._exit, [0])  # not the loop's: threads are joined after it
+    last.daemon = True
+    last.start()
 
 
 def main() -> None:

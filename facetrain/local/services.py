@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import ssl
 import sys
 import time
@@ -78,6 +79,7 @@ class Servers:
 
     def start_ministack(self, *, wait: bool = True) -> None:
         """Start MiniStack alone. Raises as `start` does."""
+        self.home.scratch.mkdir(mode=0o700, exist_ok=True)
         self.ministack.start(
             [sys.executable, "-m", "facetrain.local.ministack_app", "--port", str(self.port)],
             ministack_environment(self),
@@ -137,6 +139,7 @@ def stop(home: Home, grace: float = STOP_SECONDS) -> None:
     for name in ("sagemaker", "ministack"):  # jobs first: they still write to S3
         service(home, name).stop(grace)
     kill_strays([f"{MARK}={home.path}/", f"SAGEMAKER_BASE_DIR={home.sagemaker}/"])
+    shutil.rmtree(home.scratch, ignore_errors=True)
 
 
 def _base_environment(servers: Servers) -> dict[str, str]:
@@ -173,6 +176,7 @@ def ministack_environment(servers: Servers) -> dict[str, str]:
         "STATE_DIR": str(servers.home.ministack / "state"),
         "S3_PERSIST": "1",
         "S3_DATA_DIR": str(servers.home.ministack / "s3"),
+        "TMPDIR": str(servers.home.scratch),  # where it unpacks Lambdas
         "IOT_MTLS_ENABLED": "0",  # it would listen on port 8883 of every interface
         "SFTP_ENABLED": "0",
         # None: with an engine it would remove other MiniStacks' containers.
