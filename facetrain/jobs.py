@@ -44,7 +44,9 @@ def summary(job: Mapping[str, Any]) -> dict[str, Any]:
         "instance": f"{job['ResourceConfig']['InstanceCount']} x {job['ResourceConfig']['InstanceType']}",
         "spot": job.get("EnableManagedSpotTraining", False),
         "metrics": {metric["MetricName"]: metric["Value"] for metric in job.get("FinalMetricDataList", ())},
-        "model": job.get("ModelArtifacts", {}).get("S3ModelArtifacts") if finished else None,
+        "model": job["ModelArtifacts"]["S3ModelArtifacts"]
+        if job["TrainingJobStatus"] == "Completed"
+        else None,
         "failure_reason": job.get("FailureReason"),
         "arn": job["TrainingJobArn"],
         "transitions": [

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from facetrain.cli.entry import run
-from facetrain.client import Connection, Deployment
 from tests.cli.fake_aws import FakeAws, ServiceError, serving
 from training.jobs.platform import Platform
 
@@ -33,11 +32,6 @@ def aws() -> Iterator[FakeAws]:
         return {"Parameter": {"Name": body["Name"], "Value": PLATFORM.to_json()}}
 
     yield from serving(FakeAws({"AmazonSSM.GetParameter": parameter}))
-
-
-@pytest.fixture
-def deployment(aws: FakeAws) -> Deployment:
-    return Deployment(Connection(aws.environment() | {"AWS_CA_BUNDLE": ""}), PLATFORM)
 
 
 class Facetrain:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -60,13 +61,20 @@ class FakeAws:
 def serving(aws: FakeAws) -> Iterator[FakeAws]:
     """Serves `aws` for the body of a fixture."""
     handler = type("BoundRequest", (_Request,), {"aws": aws})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         aws.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield aws
         server.shutdown()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was interrupted closes its connection: no reason to print anything."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -196,3 +204,9 @@ def _etag(data: bytes) -> str:
 def table_of(text: str) -> list[list[str]]:
     """The cells of a printed table, heading first."""
     return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines() if line.strip()]
+
+
+def fields_of(text: str) -> dict[str, str]:
+    """The values of printed `name  value` lines."""
+    rows = [re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in text.splitlines()]
+    return {row[0]: row[1] for row in rows if len(row) == 2}
