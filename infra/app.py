@@ -9,9 +9,12 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra.settings import Settings, SettingsError, read
+
+if TYPE_CHECKING:
+    from aws_cdk.cx_api import CloudAssembly
 
 
 def main() -> None:
@@ -19,7 +22,7 @@ def main() -> None:
         settings = read(_context(os.environ))
     except SettingsError as error:
         sys.exit("\n".join(f"{type(error).__name__}: {problem}" for problem in error.problems))
-    deploy(settings)
+    synth(settings)
 
 
 def _context(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -29,8 +32,13 @@ def _context(environment: Mapping[str, str]) -> dict[str, Any]:
     return context | json.loads(Path(overflow).read_text()) if overflow else context
 
 
-def deploy(settings: Settings) -> None:
-    """Every stack of the deployment, written to the cloud assembly; cdk-nag's findings stop it."""
+def synth(
+    settings: Settings, *, context: Mapping[str, Any] | None = None, outdir: str | None = None
+) -> "CloudAssembly":
+    """Every stack of the deployment as a cloud assembly; cdk-nag's findings stop it.
+
+    context, outdir: what the command line hands over in the environment, where nobody does.
+    """
     # Seconds, which a mistake in the settings need not wait for.
     from aws_cdk import App, Validations  # noqa: PLC0415
     from cdk_nag import AwsSolutionsChecks  # noqa: PLC0415
@@ -38,11 +46,11 @@ def deploy(settings: Settings) -> None:
     from infra.deployment import Deployment  # noqa: PLC0415
 
     # One machine gets the same templates, and its user waits for them: they are checked for the others.
-    app = App(builtin_cloud_formation_validation=not settings.local)
+    app = App(context=context, outdir=outdir, builtin_cloud_formation_validation=not settings.local)
     Deployment(app, settings)
     if not settings.local:
         Validations.of(app).add_plugins(AwsSolutionsChecks(app))
-    app.synth()
+    return app.synth()
 
 
 if __name__ == "__main__":

@@ -18,18 +18,19 @@ from infra.stacks.training import TrainingStack
 
 
 class Deployment:
-    """Registry → image; storage → training → launcher, which also needs the topic of observability."""
+    """Registry → image; storage → training; then the launcher, which needs them and the topic."""
 
     def __init__(self, app: App, settings: Settings) -> None:
         self._app, self._settings = app, settings
         registry = RegistryStack(app, self._name("Registry"), **self._common())
-        images = {algorithm: self._image(registry, algorithm).uri for algorithm in names.IMAGE_ALGORITHMS}
+        built = {algorithm: self._image(registry, algorithm) for algorithm in names.IMAGE_ALGORITHMS}
+        images = {algorithm: stack.uri for algorithm, stack in built.items()}
         storage = StorageStack(app, self._name("Storage"), **self._common())
         observability = ObservabilityStack(app, self._name("Observability"), **self._common())
         training = TrainingStack(
             app, self._name("Training"), **self._common(), storage=storage, images=images
         )
-        LauncherStack(
+        launcher = LauncherStack(
             app,
             self._name("Launcher"),
             **self._common(),
@@ -38,6 +39,8 @@ class Deployment:
             training_role=training.role,
             images=images,
         )
+        for stack in built.values():  # no job before its image is there
+            launcher.add_stack_dependency(stack)
         self._add_what_one_machine_lacks()
         self._tag()
 
@@ -49,7 +52,7 @@ class Deployment:
 
     def _image(self, registry: RegistryStack, algorithm: str) -> ImageStack:
         """A stack each, for a stack's images all go to one repository."""
-        settings, repository = self._settings, registry.repositories[algorithm]
+        settings = self._settings
         own = synthesizer(settings)
         builds = not settings.local and not settings.image_uri
         if builds:
@@ -60,7 +63,6 @@ class Deployment:
             self._name(f"Image-{algorithm}"),
             settings=settings,
             algorithm=algorithm,
-            repository=repository,
             synthesizer=own,
         )
         if builds:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from aws_cdk import CfnOutput, FileSystem, Stack, StackSynthesizer
-from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from infra import names
 from infra.settings import Settings
 from training.jobs import contract
 
@@ -26,11 +26,10 @@ class ImageStack(Stack):
         *,
         settings: Settings,
         algorithm: str,
-        repository: ecr.IRepository,
         synthesizer: StackSynthesizer | None = None,
     ) -> None:
         super().__init__(scope, name, synthesizer=synthesizer, description=f"Facetrain: {algorithm}'s image")
-        self.uri = settings.image_uri or self._uri(settings, repository)
+        self.uri = settings.image_uri or self._uri(settings, algorithm)
         ssm.StringParameter(
             self,
             "Uri",
@@ -40,9 +39,11 @@ class ImageStack(Stack):
         )
         CfnOutput(self, "ImageUri", value=self.uri)
 
-    def _uri(self, settings: Settings, repository: ecr.IRepository) -> str:
+    def _uri(self, settings: Settings, algorithm: str) -> str:
         if settings.local:  # named and not built: jobs that run as processes need no Docker
-            return repository.repository_uri_for_tag(FileSystem.fingerprint(str(CONTEXT), exclude=IGNORED))
+            registry = f"{self.account}.dkr.ecr.{self.region}.{self.url_suffix}"
+            tag = FileSystem.fingerprint(str(CONTEXT), exclude=IGNORED)
+            return f"{registry}/{names.repository(settings.stage, algorithm)}:{tag}"
         image = ecr_assets.DockerImageAsset(
             self,
             "Image",
