@@ -161,8 +161,20 @@ async def _serve(
     port = listener.getsockname()[1]
     ready = {"ready": True, "endpoint": f"https://localhost:{port}", "port": port, "pid": os.getpid()}
     print(json.dumps(ready), flush=True)
-    await server.serve(app, listener, flags.certificate, flags.key, told)
+    serving = asyncio.create_task(server.serve(app, listener, flags.certificate, flags.key, told))
+    await _until_told(serving, told)
     await asyncio.to_thread(_finish, endpoint)
+    os._exit(0)  # all is written down; the server may still wait for clients that say no goodbye
+
+
+async def _until_told(serving: asyncio.Task[None], told: asyncio.Event) -> None:
+    """Wait to be told to end, and then not long: asyncio gives an idle TLS client half a minute to part."""
+    ending = asyncio.create_task(told.wait())
+    await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+    if told.is_set():
+        await asyncio.wait({serving}, timeout=server.SHUTDOWN_SECONDS)
+    if serving.done():
+        serving.result()  # raises what ended it
 
 
 def _start_jobs(jobs: Jobs, ministack: str, told: asyncio.Event) -> None:

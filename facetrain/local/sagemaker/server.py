@@ -19,7 +19,7 @@ Handle = Callable[[Request], Response]
 
 HEALTH_PATH = "/_facetrain/health"
 BODY_LIMIT = 4 * 1024 * 1024  # bytes; the largest lawful CreateTrainingJob is well below one
-SHUTDOWN_SECONDS = 5
+SHUTDOWN_SECONDS = 1  # for answers that are on their way
 
 
 class App:
