@@ -30,7 +30,10 @@ class DamagedError(ValueError):
 
 
 def save(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
-    """Writes the checkpoint of `step` and removes all but the newest two. Raises OSError where the disk is full."""
+    """Writes the checkpoint of `step` and removes all but the newest two.
+
+    Raises OSError where the disk is full.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"{_PREFIX}{step:09d}"
     aside = folder / f".{final.name}"

@@ -4,8 +4,7 @@ One process per GPU (one per host without GPUs): NCCL between GPUs, gloo between
 SageMaker's resourceconfig.json.
 """
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -43,7 +42,10 @@ class Cluster:
 
 @dataclass(frozen=True)
 class World:
-    """This process's place among all, and the exchanges that training needs. A world of one exchanges nothing."""
+    """This process's place among all, and the exchanges that training needs.
+
+    A world of one exchanges nothing.
+    """
 
     rank: int = 0
     size: int = 1
@@ -59,7 +61,7 @@ class World:
         return distributed.get_backend() if self.size > 1 else "none"
 
     def shard(self, count: int) -> tuple[int, int]:
-        """First and last + 1 of the part of range(count) that is this rank's; the parts differ by one at most."""
+        """First and last + 1 of this rank's part of range(count); the parts differ by one at most."""
         return self._shard_of(self.rank, count)
 
     def _shard_of(self, rank: int, count: int) -> tuple[int, int]:

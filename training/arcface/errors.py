@@ -2,7 +2,7 @@
 
 
 class TrainingError(ValueError):
-    """Something the user can mend: the message names what is wrong, where, and the remedy, in one sentence."""
+    """Something the user can mend: the message names what is wrong, where, and the remedy."""
 
 
 class StoppedError(Exception):

@@ -17,9 +17,10 @@ OPSET = 17
 
 
 def export_onnx(backbone: nn.Module, path: Path) -> None:
-    """Writes input (batch, 3, 112, 112) → embedding (batch, 512), as insightface's model_zoo.get_model reads it.
+    """Writes input (batch, 3, 112, 112) to embedding (batch, 512), as insightface reads it.
 
-    backbone: in eval mode, on the CPU. Raises RuntimeError where ONNX Runtime's embeddings differ from PyTorch's.
+    backbone: in eval mode, on the CPU. Raises RuntimeError where ONNX Runtime's embeddings differ from
+    PyTorch's.
     """
     aside = path.with_suffix(".partial")
     example = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE)

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -48,7 +50,7 @@ def _device_name(device: torch.device) -> str:
 
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Without these bf16 is emulated, and slower than fp32.
-    found = torch.cpu.get_capabilities()
-    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    found: Mapping[str, Any] = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("bf16"))

@@ -1,8 +1,8 @@
 """The margin softmax (ArcFace: Deng et al. 2019, arXiv:1801.07698), walked in blocks of classes.
 
-The matrix of batch × classes is never held. The forward pass walks blocks of class centres and keeps a running
-log-sum-exp; the backward pass walks them again. Each rank owns a contiguous shard of the classes and sees the
-embeddings of all ranks, so the loss is the same number on every rank and for every number of ranks.
+The matrix of batch x classes is never held. The forward pass walks blocks of class centres and keeps a
+running log-sum-exp; the backward pass walks them again. Each rank owns a contiguous shard of the classes and
+sees the embeddings of all ranks, so the loss is the same number on every rank and for every number of ranks.
 """
 
 import math
@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from training.arcface.distributed import World
 
 BLOCK_CLASSES = 16384
-# Below this, sin θ is noise: dividing by it would turn a rounding error into a gradient.
+# Below this, sin theta is noise: dividing by it would turn a rounding error into a gradient.
 SMALLEST_SINE = 1e-6
 
 
 @dataclass(frozen=True)
 class Margin:
-    """s · cos(θ + m) for the true class, s · cos θ for the others.
+    """s · cos(theta + m) for the true class, s · cos theta for the others.
 
-    Beyond θ + m = π the cosine would rise again and reward a worse angle, so the target continues as
-    cos θ - m · sin m, which keeps falling (the continuation of ArcFace's first implementation).
+    Beyond theta + m = π the cosine would rise again and reward a worse angle, so the target continues as
+    cos theta - m · sin m, which keeps falling (the continuation of ArcFace's first implementation).
     """
 
     scale: float = 64.0
@@ -64,7 +64,8 @@ class ArcFaceHead(nn.Module):
         super().__init__()
         self.classes, self.margin, self.world, self.block = classes, margin, world, block
         self.first, self.last = world.shard(classes)
-        # Every rank draws all centres and keeps its own, so that they do not depend on how many ranks there are.
+        # Every rank draws all centres and keeps its own, so that they do not depend on how many ranks there
+        # are.
         drawn = torch.randn(classes, embedding_size, generator=torch.Generator().manual_seed(seed))
         self.centres = nn.Parameter(drawn[self.first : self.last] * 0.01)
 
@@ -73,7 +74,9 @@ class ArcFaceHead(nn.Module):
 
         embeddings: this rank's, (n, d), not normalised; labels: their classes, (n,) int64.
         """
-        loss: Tensor = _BlockwiseLoss.apply(embeddings, self.centres, labels, self)
+        loss: Tensor = _BlockwiseLoss.apply(  # type: ignore[no-untyped-call]
+            embeddings, self.centres, labels, self
+        )
         return loss
 
 
@@ -105,8 +108,8 @@ class _BlockwiseLoss(torch.autograd.Function):
             by_units += error @ block.units
             by_centres[block.rows] = _through_normalise(error.T @ all_units, block.units, block.lengths)
         mine = head.world.rows_of_this_rank(head.world.sum(by_units))
-        # DistributedDataParallel takes the mean of the ranks' gradients, but this loss is already the mean over
-        # all images: times the number of ranks, their mean is the sum that it should be.
+        # DistributedDataParallel takes the mean of the ranks' gradients, but this loss is already the mean
+        # over all images: times the number of ranks, their mean is the sum that it should be.
         return _through_normalise(mine, units, lengths) * head.world.size, by_centres, None, None
 
 
@@ -137,7 +140,7 @@ class _Block:
 
 
 class _Running:
-    """What the blocks so far add up to, for each image: log-sum-exp, the true class's logit, all logits' sum."""
+    """What the blocks so far add up to: log-sum-exp, the true class's logit, the sum of all logits."""
 
     def __init__(self, units: Tensor):
         self.maximum = units.new_full((len(units),), -math.inf)

@@ -6,7 +6,7 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -21,6 +21,7 @@ from training.arcface.distributed import DEFAULT_PORT, PATIENCE, Cluster, World
 from training.arcface.errors import TrainingError
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
+from training.jobs import contract
 from training.jobs.contract import ContainerPaths
 
 
@@ -80,7 +81,7 @@ def run_ranks(job: trainer.Job, worlds: list[World], meeting: Meeting) -> int:
         if stop.requested and not passed_on:
             passed_on = True
             _signal(children, signal.SIGTERM)
-        if any(child.exitcode not in (None, 0, main.contract.EXIT_STOPPED) for child in children):
+        if any(child.exitcode not in (None, 0, contract.EXIT_STOPPED) for child in children):
             _signal(children, signal.SIGKILL)  # the others wait for it in vain
         time.sleep(0.1)
     codes = [child.exitcode or 0 for child in children]
@@ -91,7 +92,7 @@ def _child(job: trainer.Job, world: World, meeting: Meeting) -> None:
     raise SystemExit(main.guarded(job.paths, lambda: run_rank(job, world, meeting)))
 
 
-def _signal(children: list[BaseProcess], number: signal.Signals) -> None:
+def _signal(children: Sequence[BaseProcess], number: signal.Signals) -> None:
     for child in children:
         if child.is_alive() and child.pid:
             os.kill(child.pid, number)
@@ -119,7 +120,8 @@ def _connected(world: World, meeting: Meeting) -> Iterator[None]:
     except (distributed.DistError, ValueError, OSError) as error:
         raise TrainingError(
             f"rank {world.rank} of {world.size} did not reach the others at {meeting.address}:{meeting.port} "
-            f"({str(error).splitlines()[0][:200]}): see the other hosts' logs, and that the security group lets them talk"
+            f"({str(error).splitlines()[0][:200]}): see the other hosts' logs, and whether the "
+            f"security group lets them talk"
         ) from error
     try:
         yield

@@ -74,7 +74,10 @@ class Plan:
 
 
 class Loop:
-    """Runs `plan` from where `progress` is. `save(progress)` and `verify()` are called by all ranks together."""
+    """Runs `plan` from where `progress` is.
+
+    `save(progress)` and `verify()` are called by all ranks together.
+    """
 
     def __init__(
         self,
@@ -95,7 +98,7 @@ class Loop:
         self.saved_at = time.monotonic()
 
     def run(self) -> None:
-        """Raises StoppedError after saving where a stop was asked for, TrainingError where the loss is no number."""
+        """Raises StoppedError, all saved, when told to stop; TrainingError where the loss is no number."""
         self._verify_if_due()
         for rate, loss in self._steps():
             self._count(loss, rate)
@@ -141,8 +144,8 @@ class Loop:
         new = self.interval.settle()
         if not math.isfinite(new):
             raise TrainingError(
-                f"the loss is {new} at step {self.progress.step} of {self.plan.total} (lr {rate:g}): lower lr "
-                f"(try {rate / 10:.1g}), lengthen warmup_epochs, or set precision to fp32"
+                f"the loss is {new} at step {self.progress.step} of {self.plan.total} (lr {rate:g}): "
+                f"lower lr (try {rate / 10:.1g}), lengthen warmup_epochs, or set precision to fp32"
             )
         self.progress.epoch_loss += new
 

@@ -1,7 +1,7 @@
 """The command line of the container, and what becomes of a failure: one sentence in output/failure.
 
-Nothing heavy is imported before the configuration is known to be right, so that a misspelt hyperparameter is told
-at once.
+Nothing heavy is imported before the configuration is known to be right, so that a misspelt hyperparameter is
+told at once.
 """
 
 import argparse
@@ -18,12 +18,13 @@ from training.jobs.algorithms import ALGORITHMS
 from training.jobs.config import parse_train_args, resolve
 from training.jobs.contract import ContainerPaths
 
-DESCRIPTION = """Trains face recognition on the images in /opt/ml/input/data/images and leaves the model in
-/opt/ml/model. SageMaker fills and collects these folders; SAGEMAKER_BASE_DIR names another place than /opt/ml."""
+DESCRIPTION = """Trains face recognition on the images in /opt/ml/input/data/images and leaves
+the model in /opt/ml/model. SageMaker fills and collects these folders; SAGEMAKER_BASE_DIR names another
+place than /opt/ml."""
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """The exit status: 0 trained, 1 failed (output/failure says why), 2 called wrongly, 143 stopped and saved."""
+    """The exit status: 0 trained, 1 failed (output/failure says why), 2 called wrongly, 143 stopped."""
     parser = argparse.ArgumentParser(prog="train", description=DESCRIPTION)
     parser.add_argument("command", nargs="?", choices=["train"], default="train", help="the only one: train")
     parser.parse_args(arguments)

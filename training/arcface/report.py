@@ -23,9 +23,12 @@ INPUT = {
 
 
 def write_model(folder: Path, backbone: nn.Module, trained_on: Listing, settings: Settings) -> None:
-    """backbone.pth, model.onnx, classes.csv and config.json. backbone: on any device; left on the CPU, in eval mode."""
+    """backbone.pth, model.onnx, classes.csv and config.json.
+
+    backbone: on any device; left on the CPU, in eval mode.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    backbone.eval().to("cpu", memory_format=torch.contiguous_format)
+    backbone.eval().cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     torch.save(backbone.state_dict(), folder / "backbone.pth")
     export_onnx(backbone, folder / "model.onnx")
     _write_classes(folder / "classes.csv", trained_on)

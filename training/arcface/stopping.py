@@ -22,5 +22,5 @@ class Stop:
         if self.requested:
             raise StoppedError("before training began")
 
-    def _request(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  (the signature is Python's)
+    def _request(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.requested = True

@@ -14,7 +14,8 @@ from torch import nn
 from training.arcface import checkpoint, hardware, report, weights
 from training.arcface.data import split
 from training.arcface.data.listing import Listing, find
-from training.arcface.data.store import Dataset, open_dataset
+from training.arcface.data.order import STATISTICS, generator
+from training.arcface.data.store import Dataset, Decoding, open_dataset
 from training.arcface.distributed import World
 from training.arcface.errors import TrainingError
 from training.arcface.learner import Learner, fresh_backbone, to_input
@@ -26,6 +27,7 @@ from training.arcface.verification.pairs import draw
 from training.jobs.contract import ContainerPaths
 
 Log = Callable[[str], None]
+STATISTICS_IMAGES = 256
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,10 @@ class Data:
 
 
 def train(job: Job, world: World, stop: Stop, log: Log) -> None:
-    """Runs the job to its end. Raises TrainingError for what the user can mend, StoppedError when told to stop."""
+    """Runs the job to its end.
+
+    Raises TrainingError for what the user can mend, StoppedError when told to stop.
+    """
     started = time.monotonic()
     settings = job.settings
     data = load_data(job, world, stop, log)
@@ -67,6 +72,8 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
         _save(job, learner, progress, marks, log)
 
     def verification() -> dict[str, Any] | None:
+        if progress.step:  # before the first step the untrained network is measured as it is
+            settle_statistics(learner, data.train, plan)
         learner.share_buffers()
         _agree(learner, log)
         return _verification(learner, data.held_out, settings, log)
@@ -84,14 +91,20 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
 
 
 def load_data(job: Job, world: World, stop: Stop, log: Log) -> Data:
-    """Raises TrainingError where the channels hold nothing to train on, or more is unreadable than allowed."""
+    """Raises TrainingError where there is nothing to train on, or more is unreadable than allowed."""
     paths, settings = job.paths, job.settings
-    listing = find(paths.channel("images"), paths.channel("labels"))
-    whole = _open(listing, "images", job, world, stop, log)
+    decoding = Decoding(job.scratch, settings.workers, settings.max_unreadable, check_stop=stop.check)
+
+    def opened(listing: Listing, channel: str) -> Dataset:
+        dataset, decoded = open_dataset(listing, world, decoding)
+        for line in (*listing.notes, *decoded.lines(channel)):
+            log(line)
+        return dataset
+
+    whole = opened(find(paths.channel("images"), paths.channel("labels")), "images")
     split.refuse_too_few(whole.listing)
     if paths.channel("validation").is_dir():
-        found = find(paths.channel("validation"), None, "validation")
-        validation = _open(found, "validation", job, world, stop, log)
+        validation = opened(find(paths.channel("validation"), None, "validation"), "validation")
         split.refuse_unverifiable(validation.listing)
         split.refuse_overlap(whole.listing, validation.listing)
         return Data(whole, validation)
@@ -99,16 +112,6 @@ def load_data(job: Job, world: World, stop: Stop, log: Log) -> Data:
     if reason:
         return Data(whole, None, reason)
     return Data(whole.of_identities(~chosen), whole.of_identities(chosen))
-
-
-def _open(listing: Listing, channel: str, job: Job, world: World, stop: Stop, log: Log) -> Dataset:
-    settings = job.settings
-    dataset, decoded = open_dataset(
-        listing, world, job.scratch, settings.workers, settings.max_unreadable, stop.check
-    )
-    for line in (*listing.notes, *decoded.lines(channel)):
-        log(line)
-    return dataset
 
 
 def _held_out_line(data: Data) -> str:
@@ -131,6 +134,18 @@ def _learner(job: Job, plan: Plan, classes: int, world: World, log: Log) -> Lear
     compiled = hardware.compiles(settings.compile, world.device, images)
     log(f"plan steps={plan.total} steps_per_epoch={plan.per_epoch} batch={plan.batch} compile={compiled}")
     return Learner(backbone, classes, settings, world, compiled=compiled)
+
+
+def settle_statistics(learner: Learner, dataset: Dataset, plan: Plan) -> None:
+    """BatchNorm's statistics, from images that the seed draws: they change nothing in training itself."""
+    order = generator(learner.settings.seed, STATISTICS).permutation(plan.images)
+    share = plan.batch // learner.world.size
+    chosen = [order[start : start + share] for start in range(0, min(plan.images, STATISTICS_IMAGES), share)]
+    learner.estimate_statistics(
+        to_input(dataset.images.take(indices)[0], learner.world.device)
+        for indices in chosen
+        if len(indices) > 1
+    )
 
 
 def _agree(learner: Learner, log: Log) -> None:
@@ -189,7 +204,10 @@ def _resume(job: Job, learner: Learner, plan: Plan, marks: Mapping[str, str], lo
 
 
 def _save(job: Job, learner: Learner, progress: Progress, marks: Mapping[str, str], log: Log) -> None:
-    """All ranks together; rank 0 writes. A full disk is told, and training goes on without this checkpoint."""
+    """All ranks together; rank 0 writes.
+
+    A full disk is told, and training goes on without this checkpoint.
+    """
     state = learner.state() | {"progress": progress.as_dict(), "marks": dict(marks)}
     if learner.world.rank != 0:
         return
@@ -227,7 +245,7 @@ def embeddings(learner: Learner, dataset: Dataset, batch: int = 64) -> np.ndarra
 
 
 def _figures(data: Data, plan: Plan, progress: Progress, seconds: float) -> dict[str, Any]:
-    """metrics.json: the last verification's figures at the top, what an untrained network gets beside them."""
+    """metrics.json: the last verification's figures, and what the network got untrained."""
     verifications = progress.verifications
     last: dict[str, Any] = verifications[-1] if verifications else {"accuracy": None, "reason": data.reason}
     before = verifications[0] if verifications and verifications[0]["step"] == 0 else {}

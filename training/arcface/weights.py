@@ -16,7 +16,7 @@ SUFFIXES = (".pth", ".pt")
 
 
 def choose(channel: Path, name: str) -> Path | None:
-    """The file in the weights channel to start from: `name`, or the only one there; None without a channel."""
+    """The weight file to start from: `name`, or the only one there; None without a weights channel."""
     if not channel.is_dir():
         if name:
             raise TrainingError(f'pretrained: "{name}" is asked for, but the job has no weights channel')
@@ -35,7 +35,10 @@ def choose(channel: Path, name: str) -> Path | None:
 
 
 def load_into(backbone: nn.Module, path: Path, network: str) -> None:
-    """Loads strictly, on the CPU; runs no code from the file. Raises TrainingError saying which network fits."""
+    """Loads strictly, on the CPU; runs no code from the file.
+
+    Raises TrainingError saying which network fits.
+    """
     state = _backbone_state(_read(path))
     own = backbone.state_dict()
     if {key: value.shape for key, value in state.items()} != {key: value.shape for key, value in own.items()}:

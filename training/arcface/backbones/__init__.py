@@ -1,7 +1,7 @@
 """The networks, in arcface_torch's state-dict layout: weights move between the two projects unchanged.
 
-Every network takes float images (n, 3, 112, 112), RGB, (x / 255 - 0.5) / 0.5, and gives embeddings (n, 512), not
-normalised. Layout: deepinsight/insightface, recognition/arcface_torch/backbones.
+Every network takes float images (n, 3, 112, 112), RGB, (x / 255 - 0.5) / 0.5, and gives embeddings (n, 512),
+not normalised. Layout: deepinsight/insightface, recognition/arcface_torch/backbones.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,11 +1,14 @@
-"""IResNet, the residual network of ArcFace (Duta et al. 2020, arXiv:2004.04989), as arcface_torch lays it out."""
+"""IResNet, the residual network of ArcFace (Duta et al.
+
+2020, arXiv:2004.04989), as arcface_torch lays it out.
+"""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from training.arcface.prelu import PReLU
+from training.arcface.layers import PReLU, full_precision
 
 STAGE_CHANNELS = (64, 128, 256, 512)
 FINAL_CELLS = 7 * 7  # 112 pixels halved by each of four stages
@@ -66,8 +69,7 @@ class IResNet(nn.Module):
         for number in range(1, 5):
             x = self.get_submodule(f"layer{number}")(x)
         x = self.bn2(x).flatten(1)
-        # The embedding itself is computed in the weights' precision: bf16 would leave it three digits.
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             embedding: Tensor = self.features(self.fc(x.to(self.fc.weight.dtype)))
         return embedding
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from training.arcface.prelu import PReLU
+from training.arcface.layers import PReLU, full_precision
 
 
 class Convolution(nn.Module):
@@ -36,7 +36,7 @@ class Convolution(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1×1 up to `width`, 3×3 depthwise, linear 1×1 down; added to its input where `residual`."""
+    """1x1 up to `width`, 3x3 depthwise, linear 1x1 down; added to its input where `residual`."""
 
     def __init__(self, channels_in: int, channels: int, width: int, *, stride: int, residual: bool):
         super().__init__()
@@ -67,7 +67,7 @@ class Residuals(nn.Module):
 
 
 class Embedding(nn.Module):
-    """A 7×7 depthwise convolution instead of pooling, then a linear layer and BN."""
+    """A 7x7 depthwise convolution instead of pooling, then a linear layer and BN."""
 
     def __init__(self, embedding_size: int):
         super().__init__()
@@ -84,7 +84,7 @@ class Embedding(nn.Module):
 
 
 class MobileFaceNet(nn.Module):
-    """`blocks`: the counts of the four residual groups; `scale`: multiple of the paper's widths (64, 64, 128)."""
+    """`blocks`: the counts of the four residual groups; `scale`: multiple of the paper's widths."""
 
     def __init__(self, blocks: Sequence[int], scale: int, embedding_size: int = 512):
         super().__init__()
@@ -118,8 +118,7 @@ class MobileFaceNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
             x = layer(x)
-        # The last two layers run in the weights' precision: bf16 would leave the embedding three digits.
-        with torch.autocast(x.device.type, enabled=False):
-            x = self.conv_sep(x.to(self.conv_sep.layers[0].weight.dtype))
+        with full_precision(x):
+            x = self.conv_sep(x.to(next(self.conv_sep.parameters()).dtype))
             embedding: Tensor = self.features(x)
         return embedding

@@ -1,1 +1,1 @@
-"""Photographs to batches: `listing` finds them, `decode` reads one, `store` holds all, `order` says which come when."""
+"""Photographs to batches: `listing` finds them, `decode` reads one, `store` holds all, `order` mixes them."""

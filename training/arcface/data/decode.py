@@ -1,4 +1,4 @@
-"""One image file to 112×112 RGB, whatever its format, size, colours or rotation."""
+"""One image file to 112x112 RGB, whatever its format, size, colours or rotation."""
 
 import struct
 import warnings
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SIZE = 112
-# 12,000 × 12,000 would take 432 MB as RGB: more than that is a scan or a bomb, not a face.
+# 12,000 x 12,000 would take 432 MB as RGB: more than that is a scan or a bomb, not a face.
 PIXEL_LIMIT = 64_000_000
 # What Pillow's readers raise on files that are cut short or are not what they seem.
 _UNREADABLE = (
@@ -37,8 +37,8 @@ class UnreadableError(ValueError):
 def read_image(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[Pixels, bool]:
     """The image, and whether it had to be resized or padded. Raises UnreadableError.
 
-    Rotation in EXIF is applied; grey, palette, alpha, CMYK and 16-bit images become 8-bit RGB; another size is
-    scaled with its aspect kept and centred on black, as face alignment pads.
+    Rotation in EXIF is applied; grey, palette, alpha, CMYK and 16-bit images become 8-bit RGB; another size
+    is scaled with its aspect kept and centred on black, as face alignment pads.
     """
     try:
         with warnings.catch_warnings():
@@ -58,7 +58,7 @@ def _to_pixels(image: Image.Image, pixel_limit: int) -> tuple[Pixels, bool]:
         image.draft("RGB", (2 * SIZE, 2 * SIZE))  # JPEG only: decodes at half, a quarter or an eighth
     width, height = image.size
     if width * height > pixel_limit:
-        raise UnreadableError(f"is {width}×{height} pixels, above the limit of {pixel_limit:,}")
+        raise UnreadableError(f"is {width}x{height} pixels, above the limit of {pixel_limit:,}")
     fitted = _fit(_to_rgb(ImageOps.exif_transpose(image)))
     return np.asarray(fitted, dtype=np.uint8), (width, height) != (SIZE, SIZE)
 
@@ -96,7 +96,7 @@ def _fit(image: Image.Image) -> Image.Image:
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return "has more pixels than any photograph"
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "is not an image that can be read (JPEG, PNG, BMP, PGM, TIFF and WebP can)"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

@@ -78,5 +78,6 @@ def _columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, int, l
     if len(first) == 2 and "." in Path(first[0]).name:
         return 0, 1, rows
     raise TrainingError(
-        f"{path.name} line {number}: no columns for file and identity: begin with a header such as file,identity"
+        f"{path.name} line {number}: no columns for file and identity: "
+        "begin with a header such as file,identity"
     )

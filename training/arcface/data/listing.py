@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 from training.arcface.data.labels import read_labels
 from training.arcface.errors import TrainingError
 
-# What Pillow may be able to read. HEIC is here so that phone pictures are reported as unreadable, not passed over.
+# What Pillow may be able to read. HEIC is here so that phone pictures are reported as
+# unreadable, not passed over.
 IMAGE_SUFFIXES = frozenset(
-    ".avif .bmp .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff .webp".split()
+    f".{name}"
+    for name in (
+        *("avif", "bmp", "gif", "heic", "heif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm"),
+        *("pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
+    )
 )
-ARCHIVE_SUFFIXES = frozenset(".7z .bz2 .gz .idx .rar .rec .tar .tgz .xz .zip".split())
+ARCHIVE_SUFFIXES = frozenset((".7z", ".bz2", ".gz", ".idx", ".rar", ".rec", ".tar", ".tgz", ".xz", ".zip"))
 LABELS_NAME = "labels.csv"
 
 
@@ -24,7 +29,8 @@ LABELS_NAME = "labels.csv"
 class Listing:
     """Images and their identities, in an order that depends on the names alone.
 
-    files: paths relative to `root`, with forward slashes; labels: for each file an index into identities, (n,) int64.
+    files: paths relative to `root`, with forward slashes; labels: for each file an index into identities,
+    (n,) int64.
     """
 
     root: Path
@@ -65,8 +71,8 @@ class Listing:
 def find(images: Path, labels: Path | None, channel: str = "images") -> Listing:
     """The images of a channel, labelled by its folders or by a table.
 
-    labels: the labels channel's folder, if the job has one; else labels.csv in the images' own folder is taken.
-    Raises TrainingError where there are no images, or no identities can be told.
+    labels: the labels channel's folder, if the job has one; else labels.csv in the images' own folder is
+    taken. Raises TrainingError where there are no images, or no identities can be told.
     """
     if not images.is_dir():
         raise TrainingError(
@@ -91,8 +97,8 @@ def _from_table(images: Path, files: Sequence[str], table: Path, channel: str) -
             pairs.append((found, identity))
     if not pairs:
         raise TrainingError(
-            f'{table.name}: none of its {len(labelled)} files is in channels.{channel}: "{absent[0]}" is taken '
-            f"as a path relative to that channel, which holds {len(present)} files"
+            f"{table.name}: none of its {len(labelled)} files is in channels.{channel}: "
+            f'"{absent[0]}" is taken as a path relative to that channel, which holds {len(present)} files'
         )
     unlabelled = sum(map(_is_image, present)) - len(pairs)
     notes = []
@@ -110,8 +116,8 @@ def _from_folders(root: Path, images: Sequence[str], files: Sequence[str], chann
     loose = [file for file in images if len(Path(file).parts) <= depth + 1]
     if len(loose) == len(images):
         raise TrainingError(
-            f"channels.{channel}: {len(images)} images lie in one folder and nothing says whose they are: put "
-            f"them in a folder for each identity, or add a labels channel with columns file,identity"
+            f"channels.{channel}: {len(images)} images lie in one folder and nothing says whose they are: "
+            f"put them in a folder for each identity, or add a labels channel with columns file,identity"
         )
     pairs = [(file, file.split("/")[depth]) for file in images if file not in set(loose)]
     notes = [f"images_outside_folders={len(loose)}"] if loose else []

@@ -1,4 +1,4 @@
-"""Which images come when, and which are mirrored: functions of (seed, epoch, step), so that a run can resume anywhere."""
+"""Which images come when, and which are mirrored: by seed and step, so that a run can resume anywhere."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # One name for each use of the seed, so that no two draw the same numbers.
-ORDER, FLIPS, SPLIT, PAIRS = range(4)
+ORDER, FLIPS, SPLIT, PAIRS, STATISTICS = range(5)
 
 
 def generator(seed: int, use: int, *position: int) -> np.random.Generator:

@@ -25,8 +25,8 @@ def hold_out(listing: Listing, fraction: float, seed: int) -> tuple[NDArray[np.b
     count = min(wanted, MOST_HELD_OUT, len(candidates), len(chosen) - FEWEST_TRAINED)
     if count < FEWEST_HELD_OUT:
         return chosen, (
-            f"{len(candidates)} of {len(chosen)} identities have two images or more: holding out two and still "
-            f"training on two is not possible"
+            f"{len(candidates)} of {len(chosen)} identities have two images or more: "
+            f"holding out two and still training on two is not possible"
         )
     chosen[generator(seed, SPLIT).permutation(candidates)[:count]] = True
     return chosen, ""
@@ -36,8 +36,8 @@ def refuse_too_few(listing: Listing) -> None:
     """Raises TrainingError where there is nothing to tell apart."""
     if len(listing.identities) < FEWEST_TRAINED:
         raise TrainingError(
-            f"channels.images: {len(listing.identities)} identity with {len(listing)} images: training tells people "
-            f"apart, so it needs two identities or more (a folder for each, or a labels channel)"
+            f"channels.images: {len(listing.identities)} identity with {len(listing)} images: training tells "
+            f"people apart, so it needs two identities or more (a folder for each, or a labels channel)"
         )
 
 
@@ -46,8 +46,8 @@ def refuse_overlap(train: Listing, validation: Listing) -> None:
     if shared := set(train.identities) & set(validation.identities):
         raise TrainingError(
             f"channels.validation: {len(shared)} of its {len(validation.identities)} identities are in "
-            f"channels.images too (the same names), which would flatter the accuracy: remove them from one, or "
-            f"rename them where they are different people"
+            f"channels.images too (the same names), which would flatter the accuracy: "
+            f"remove them from one, or rename them where they are different people"
         )
 
 
@@ -55,6 +55,6 @@ def refuse_unverifiable(validation: Listing) -> None:
     """Raises TrainingError where no pair of one person, or none of two people, can be made."""
     if len(validation.identities) < FEWEST_HELD_OUT or validation.counts().max() < 2:
         raise TrainingError(
-            f"channels.validation: {len(validation.identities)} identities, {validation.counts().max()} images of "
-            f"the most pictured: verification needs two identities and two images of one person"
+            f"channels.validation: {len(validation.identities)} identities, {validation.counts().max()} "
+            f"images of the most pictured: verification needs two identities and two images of one person"
         )

@@ -28,7 +28,7 @@ class Images(Protocol):
     """Decoded images by index."""
 
     def take(self, indices: Indices) -> tuple[NDArray[np.uint8], Indices]:
-        """The pixels (n, 112, 112, 3), and the indices they really are of: an unreadable image is replaced."""
+        """Pixels (n, 112, 112, 3), and the indices they really are of: an unreadable image is replaced."""
 
     def keep(self, chosen: NDArray[np.bool_]) -> "Images":
         """Only the chosen images, counted from 0 again."""
@@ -50,7 +50,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DecodeReport:
-    """What decoding found: how many were not 112×112, and which files (relative to the channel) are no images."""
+    """What decoding found: how many were not 112x112, and which files (relative) are no images."""
 
     images: int
     resized: int = 0
@@ -102,7 +102,7 @@ class StreamedImages:
         return np.stack([pixels for pixels, _ in found]), np.array([index for _, index in found])
 
     def _readable(self, index: int) -> tuple[Pixels, int]:
-        """The image, or the next that can be read: the same on every run, so that a resumed one repeats it."""
+        """The image, or the next that can be read: the same on every run, so a resumed one repeats it."""
         for candidate in (*range(index, len(self.paths)), *range(index)):
             try:
                 return read_image(self.paths[candidate])[0], candidate
@@ -111,29 +111,33 @@ class StreamedImages:
         raise TrainingError(f"none of the {len(self.paths)} images can be read")
 
 
-def open_dataset(
-    listing: Listing,
-    world: World,
-    scratch: Path,
-    workers: int,
-    max_unreadable: float,
-    check_stop: Callable[[], None],
-) -> tuple[Dataset, DecodeReport]:
-    """The channel's readable images. Raises TrainingError where more than `max_unreadable` of them are not.
+@dataclass(frozen=True)
+class Decoding:
+    """How images are decoded. scratch: a folder that this host's processes share; nothing stays in it."""
 
-    scratch: a folder that the processes of this host share; nothing stays in it.
-    """
-    threads = workers if workers > 0 else len(os.sched_getaffinity(0))
+    scratch: Path
+    workers: int = -1  # threads; -1: one for each processor
+    max_unreadable: float = 0.1  # share
+    cache_bytes: int = CACHE_BYTES_LIMIT
+    check_stop: Callable[[], None] = lambda: None
+
+    @property
+    def threads(self) -> int:
+        return self.workers if self.workers > 0 else len(os.sched_getaffinity(0))
+
+
+def open_dataset(listing: Listing, world: World, decoding: Decoding) -> tuple[Dataset, DecodeReport]:
+    """The channel's readable images. Raises TrainingError where more than `max_unreadable` are not."""
     needed = len(listing) * IMAGE_BYTES
-    if world.from_first(needed > min(CACHE_BYTES_LIMIT, shutil.disk_usage(scratch).free // 2)):
-        streamed = StreamedImages(listing.paths(), threads, max_unreadable)
+    if world.from_first(needed > min(decoding.cache_bytes, shutil.disk_usage(decoding.scratch).free // 2)):
+        streamed = StreamedImages(listing.paths(), decoding.threads, decoding.max_unreadable)
         return Dataset(listing, streamed), DecodeReport(len(listing))
-    pixels, status = _pixel_file(len(listing), world, scratch)
-    reasons = _decode_share(listing, pixels, status, world, threads, check_stop)
+    pixels, status = _pixel_file(len(listing), world, decoding.scratch)
+    reasons = _decode_share(listing, pixels, status, world, decoding)
     world.barrier()
     unreadable = {int(i): why for part in world.gather_objects(reasons) for i, why in part.items()}
     named = tuple((listing.files[i], unreadable[i]) for i in sorted(unreadable))
-    refuse_unreadable(named, len(listing), max_unreadable)
+    refuse_unreadable(named, len(listing), decoding.max_unreadable)
     good = np.ones(len(listing), dtype=bool)
     good[list(unreadable)] = False
     images = CachedImages(pixels, np.arange(len(listing)))
@@ -166,14 +170,13 @@ def _decode_share(
     pixels: NDArray[np.uint8],
     status: NDArray[np.uint8],
     world: World,
-    threads: int,
-    check_stop: Callable[[], None],
+    decoding: Decoding,
 ) -> dict[int, str]:
     """Decodes this process's share of its host's images; gives the unreadable ones with reasons."""
     paths = listing.paths()
 
     def decode(index: int) -> tuple[int, str]:
-        check_stop()
+        decoding.check_stop()
         try:
             pixels[index], resized = read_image(paths[index])
         except UnreadableError as error:
@@ -181,7 +184,7 @@ def _decode_share(
         status[index] = _RESIZED if resized else 0
         return index, ""
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(decoding.threads) as pool:
         outcomes = pool.map(decode, range(world.local_rank, len(paths), world.local_size))
         return {index: reason for index, reason in outcomes if reason}
 
@@ -192,6 +195,6 @@ def refuse_unreadable(unreadable: Sequence[tuple[str, str]], images: int, limit:
         return
     named = "; ".join(f"{file} {reason}" for file, reason in unreadable[:NAMED])
     raise TrainingError(
-        f"{len(unreadable)} of {images} images cannot be read, more than max_unreadable {limit:g} allows: {named}"
-        f"{'; …' if len(unreadable) > NAMED else ''}. Replace them, or raise max_unreadable to skip them"
+        f"{len(unreadable)} of {images} images cannot be read, more than max_unreadable {limit:g} allows: "
+        f"{named}{'; …' if len(unreadable) > NAMED else ''}. Replace them, or raise max_unreadable"
     )

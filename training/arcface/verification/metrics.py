@@ -1,7 +1,7 @@
 """What the scores of genuine pairs (one person) and impostor pairs (two people) are worth.
 
-Scores are cosine similarities, shape (n,), any order, higher for more alike; a pair is accepted where its score is
-above the threshold.
+Scores are cosine similarities, shape (n,), any order, higher for more alike; a pair is accepted where its
+score is above the threshold.
 """
 
 from collections.abc import Mapping
@@ -90,8 +90,8 @@ def best_threshold(genuine: Scores, impostor: Scores) -> float:
 def k_fold_accuracy(genuine: Scores, impostor: Scores, folds: int = FOLDS) -> tuple[float, float, float]:
     """LFW's protocol: each fold is decided with the threshold chosen on the others.
 
-    Gives mean and standard deviation of the folds' accuracies, and the mean threshold. Both kinds weigh the same.
-    Pair i is in fold i mod `folds`. Raises ValueError where a fold would lack either kind.
+    Gives mean and standard deviation of the folds' accuracies, and the mean threshold. Both kinds weigh the
+    same. Pair i is in fold i mod `folds`. Raises ValueError where a fold would lack either kind.
     """
     if min(len(genuine), len(impostor)) < folds:
         raise ValueError(
@@ -138,7 +138,7 @@ def equal_error_rate(genuine: Scores, impostor: Scores) -> float:
 
 
 def area_under_curve(genuine: Scores, impostor: Scores) -> float:
-    """The chance that a genuine pair scores above an impostor pair, ties counting half (Mann and Whitney 1947)."""
+    """The chance that a genuine pair scores above an impostor pair, ties counting half (Mann-Whitney)."""
     ordered = np.sort(impostor)
     below = np.searchsorted(ordered, genuine, side="left")
     not_above = np.searchsorted(ordered, genuine, side="right")

@@ -27,7 +27,7 @@ class PairSet:
 
 
 def draw(labels: NDArray[np.int64], seed: int) -> PairSet:
-    """All pairs, or as many as the limits allow, in an order that the seed shuffles (so that folds are alike).
+    """All pairs, or as many as the limits allow, shuffled by the seed so that folds are alike.
 
     labels: the identity of each image, (n,).
     """

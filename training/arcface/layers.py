@@ -1,5 +1,6 @@
-"""PReLU whose training on a CPU is not held up by its own backward pass."""
+"""What the networks share: a PReLU that trains fast on a CPU, and full precision for the last layers."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -10,15 +11,22 @@ from torch.nn import functional
 class PReLU(nn.PReLU):
     """nn.PReLU with the same parameter, values and gradients.
 
-    PyTorch's CPU kernel for the backward pass is not vectorised: it took a third of a MobileFaceNet step. Written
-    as vectorised operations it takes a quarter of that time.
+    PyTorch's CPU kernel for the backward pass is not vectorised: it took a third of a MobileFaceNet step.
+    Written as vectorised operations it takes a quarter of that time.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (the name is nn.PReLU's)
         if input.device.type == "cpu" and torch.is_grad_enabled():
-            out: Tensor = _Vectorised.apply(input, self.weight)
+            out: Tensor = _Vectorised.apply(input, self.weight)  # type: ignore[no-untyped-call]
             return out
         return functional.prelu(input, self.weight)
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """No autocast within: bf16 would leave the embedding three digits."""
+    kind = x.device.type
+    available = torch.amp.is_autocast_available(kind)  # not on the meta device
+    return torch.autocast(kind, enabled=False) if available else nullcontext()
 
 
 class _Vectorised(torch.autograd.Function):
