@@ -59,9 +59,9 @@ def first_item(s3: Client, uri: S3Uri) -> bool:
 def relative(prefix: str, key: str) -> str:
     """Where an object goes: its key without the prefix; where the prefix is its whole key, its name."""
     rest = key[len(prefix) :]
-    if prefix and not prefix.endswith("/") and not rest.startswith("/"):
-        return prefix.rpartition("/")[2] + rest
-    return rest.removeprefix("/")
+    if not prefix or prefix.endswith("/"):
+        return rest
+    return rest[1:] if rest.startswith("/") else prefix.rpartition("/")[2] + rest
 
 
 def _listed(s3: Client, uri: S3Uri, page: int = 1000) -> Iterator[tuple[str, int]]:

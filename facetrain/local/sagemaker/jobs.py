@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+from facetrain.local.sagemaker import folders
 from facetrain.local.sagemaker.control import Control
 from facetrain.local.sagemaker.errors import JobStopped
 from facetrain.local.sagemaker.lifecycle import INTERNAL_ERROR, Lifecycle, Workshop
@@ -112,6 +113,7 @@ class Jobs:
         checkpoints; one with a RetryStrategy starts again while it has attempts left; others fail.
         """
         name = record["TrainingJobName"]
+        folders.clean(self._shop.jobs, name, folders.host_names(record["ResourceConfig"]["InstanceCount"]))
         try:
             if record["TrainingJobStatus"] == "Stopping":
                 self._registry.advance(name, "Stopped")

@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +52,7 @@ class Place:
     flags: Sequence[str] = ()
     process: "subprocess.Popen[str] | None" = None
     roles: dict[str, str] = field(default_factory=dict)
+    clients: dict[str, Client] = field(default_factory=dict)
 
     @property
     def state(self) -> Path:
@@ -64,7 +66,7 @@ class Place:
                 *services.sagemaker_flags(self.servers, {IMAGE: PROGRAM}),
                 *self.flags,
             ],
-            env=services.sagemaker_environment(self.servers),
+            env={**services.sagemaker_environment(self.servers), "PYTHONFAULTHANDLER": "1"},
             stdout=subprocess.PIPE,
             stderr=(self.servers.home.logs / "sagemaker.log").open("a"),
             text=True,
@@ -75,18 +77,32 @@ class Place:
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(timeout=30)
+        try:
+            return self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # every thread's stack goes to the log
+            self.process.wait()
+            pytest.fail(
+                f"the endpoint did not stop: {services.service(self.servers.home, 'sagemaker').tail()}"
+            )
 
     def client(self, service: str, keys: Mapping[str, str] | None = None) -> Client:
         """A client with the root's keys, or others."""
-        given = keys or {
-            "aws_access_key_id": self.servers.credentials.access_key_id,
-            "aws_secret_access_key": self.servers.credentials.secret_access_key,
-        }
+        if keys is None:
+            if service not in self.clients:
+                self.clients[service] = self.client(service, self.root)
+            return self.clients[service]
         own = self.servers.sagemaker_endpoint if service == "sagemaker" else self.servers.endpoint
         make: Callable[..., Client] = boto3.Session(region_name=REGION).client
         config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1})
-        return make(service, endpoint_url=own, verify=str(self.servers.tls.authority), config=config, **given)
+        return make(service, endpoint_url=own, verify=str(self.servers.tls.authority), config=config, **keys)
+
+    @property
+    def root(self) -> dict[str, str]:
+        return {
+            "aws_access_key_id": self.servers.credentials.access_key_id,
+            "aws_secret_access_key": self.servers.credentials.secret_access_key,
+        }
 
     def role(self, *statements: Mapping[str, Any], trust: Mapping[str, Any] = TRUST) -> str:
         """A new role's ARN."""
@@ -131,7 +147,7 @@ class Place:
             "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/out/"},
             "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
             "StoppingCondition": {"MaxRuntimeInSeconds": 600},
-            "HyperParameters": {"script": script},
+            "HyperParameters": {"script": json.dumps(script)},  # a value may hold no newline
             **changes,
         }
         return {name: value for name, value in whole.items() if value is not None}
