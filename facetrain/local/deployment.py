@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +27,15 @@ FUNCTION = f"facetrain-{STAGE}-launch-training"
 # seconds; the local stage's synthesizer publishes with the caller's own keys and needs the bucket alone.
 ASSETS_BUCKET = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
 # What a deployment is made of, below the checkout's root.
-SOURCES = ("infra", "lambda", "training/jobs", "training/__init__.py", "cdk.json", "package-lock.json")
+SOURCES = (
+    "infra",
+    "lambda",
+    "training/jobs",
+    "training/__init__.py",
+    "cdk.json",
+    "constraints.txt",
+    "package-lock.json",
+)
 TRAINER = "training/train"
 
 
@@ -76,12 +86,19 @@ def deploy(servers: Servers, progress: Progress) -> None:
     _install_cdk(servers, root, progress)
     _make_assets_bucket(servers)
     progress("Deploying the stacks with the CDK")
-    _cdk_deploy(servers, root, progress)
+    _cdk_deploy(servers, root, _assembly(servers, wanted), progress)
     _make_training_log_group(servers)
     _check_platform(servers)
     stacks = sorted(_complete_stacks(servers))
     servers.save()
     write_private(servers.home.deployed, json.dumps({"digest": wanted, "stacks": stacks}))
+
+
+def _assembly(servers: Servers, wanted: str) -> Path:
+    """Where the synthesis of these sources is kept, for all clouds; no cloud's name begins with a dot."""
+    folder = servers.home.root / ".assemblies"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / wanted[:16]
 
 
 def warm_launcher(servers: Servers) -> None:
@@ -98,18 +115,53 @@ def _install_cdk(servers: Servers, root: Path, progress: Progress) -> None:
     _run(["npm", "ci", "--no-fund", "--no-audit"], servers, root, lambda _line: None)
 
 
-def _cdk_deploy(servers: Servers, root: Path, progress: Progress) -> None:
-    out = servers.home.path / "cdk.out"
+def _cdk_deploy(servers: Servers, root: Path, assembly: Path, progress: Progress) -> None:
+    """`cdk deploy` of every stack, from what an earlier synthesis of the same sources left, if any did.
+
+    Synthesis takes three quarters of the time and knows nothing of the cloud it is for.
+    """
+    fresh = assembly.with_name(f"{assembly.name}.{os.getpid()}")
+    synthesised = assembly.exists()
     command = [str(root / "node_modules" / ".bin" / "cdk"), "deploy", "--all"]
-    command += ["-c", f"stage={STAGE}", "-c", f"image_uri={image_uri('arcface')}"]
-    command += ["--method", "direct", "--require-approval", "never", "--concurrency", "4", "--no-notices"]
-    command += ["--output", str(out), "--progress", "events"]
+    command += [
+        "--method",
+        "direct",
+        "--require-approval",
+        "never",
+        "--concurrency",
+        "4",
+        "--progress",
+        "events",
+    ]
+    if synthesised:
+        command += ["--app", str(assembly)]
+    else:
+        command += ["-c", f"stage={STAGE}", "-c", f"image_uri={image_uri('arcface')}", "--output", str(fresh)]
 
     def tell(line: str) -> None:
         if "✅" in line and STACK_PREFIX in line:
             progress(f"Deployed {line.replace('✅', '').strip()}")
 
-    _run(command, servers, root, tell)
+    try:
+        _run(command, servers, root, tell)
+        if not synthesised:
+            _keep(fresh, assembly)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _keep(fresh: Path, assembly: Path) -> None:
+    """Put a synthesis that was deployed in its place, instead of those of older sources."""
+    for older in assembly.parent.iterdir():
+        if older != fresh and older.name.partition(".")[0] != assembly.name and not _in_use(older):
+            shutil.rmtree(older, ignore_errors=True)
+    with suppress(OSError):  # another cloud's deployment was here first
+        fresh.rename(assembly)
+
+
+def _in_use(assembly: Path) -> bool:
+    """Whether a deployment of another cloud may be reading or writing it: it is less than an hour old."""
+    return time.time() - assembly.stat().st_mtime < 3600
 
 
 def _run(command: list[str], servers: Servers, root: Path, tell: Callable[[str], None]) -> None:
