@@ -30,11 +30,13 @@ def test_each_network_has_the_published_number_of_parameters(name: str) -> None:
     assert sum(weight.numel() for weight in network.parameters()) == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("name", backbones.NAMES)
-def test_each_network_gives_512_values_an_image(name: str) -> None:
-    with torch.device("meta"):
-        network = backbones.build(name)
-        assert network(torch.zeros(2, 3, 112, 112)).shape == (2, 512)
+@pytest.mark.parametrize("name", ["r18", "mbf", "mbf_large"])  # the others differ in the number of blocks alone
+def test_a_network_gives_512_values_an_image(name: str) -> None:
+    network = backbones.build(name).eval()
+    with torch.no_grad():
+        embeddings = network(torch.zeros(2, 3, 112, 112))
+    assert embeddings.shape == (2, 512)
+    assert torch.isfinite(embeddings).all()
 
 
 @pytest.mark.parametrize(("name", "blocks"), [("r18", (2, 2, 2, 2)), ("r100", (3, 13, 30, 3))])

@@ -84,8 +84,8 @@ class Learner:
         """Sets BatchNorm's running statistics to those of these batches under the present weights.
 
         The running averages remember weights of many steps ago, which in a short run were quite different:
-        forty steps of MobileFaceNet verified at 82 % with them and at 91 % so.
-        Source: "precise BatchNorm", Wu and Johnson 2021, arXiv:2105.07576.
+        forty steps of MobileFaceNet verified at 82 % with them and at 91 % so. Source: "precise BatchNorm",
+        Wu and Johnson 2021, arXiv:2105.07576.
         """
         kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
         layers = [layer for layer in self.backbone.modules() if isinstance(layer, kinds)]

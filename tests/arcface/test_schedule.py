@@ -1,0 +1,37 @@
+"""Pure functions of the step."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.arcface import schedule
+
+
+def test_the_rate_rises_to_its_peak_and_falls_towards_zero() -> None:
+    rates = [schedule.learning_rate(step, peak=0.1, warmup=4, total=10) for step in range(10)]
+    expected = [0.025, 0.05, 0.075, 0.1, 0.1, 0.1 * 5 / 6, 0.1 * 4 / 6, 0.05, 0.1 * 2 / 6, 0.1 / 6]
+    assert rates == pytest.approx(expected)
+
+
+@given(total=st.integers(1, 300), share=st.floats(0, 1), step=st.integers(0, 299))
+def test_no_step_has_a_rate_of_zero_or_above_the_peak(total: int, share: float, step: int) -> None:
+    rate = schedule.learning_rate(step % total, peak=1.0, warmup=round(share * total), total=total)
+    assert 0 < rate <= 1
+
+
+@pytest.mark.parametrize(("images", "batch", "steps"), [(100, 32, 3), (96, 32, 3), (5, 32, 1), (32, 32, 1)])
+def test_an_epoch_is_full_batches_or_one_small_one(images: int, batch: int, steps: int) -> None:
+    assert schedule.steps_per_epoch(images, batch) == steps
+
+
+def test_max_steps_cuts_a_run_short_and_zero_does_not() -> None:
+    assert schedule.total_steps(100, 10, epochs=3, max_steps=0) == 30
+    assert schedule.total_steps(100, 10, epochs=3, max_steps=7) == 7
+    assert schedule.total_steps(100, 10, epochs=3, max_steps=70) == 30
+
+
+@given(st.integers(1, 1000))
+def test_a_run_verifies_at_its_end_and_at_most_ten_times(epochs: int) -> None:
+    due = [epoch for epoch in range(1, epochs + 1) if schedule.evaluation_due(epoch, epochs)]
+    assert due[-1] == epochs
+    assert len(due) == min(epochs, 10)
