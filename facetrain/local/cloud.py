@@ -27,6 +27,7 @@ __all__ = ["Cloud", "LocalCloudError", "Status", "down", "find", "status", "up"]
 DEFAULT_NAME = "default"
 RUNNERS = ("process",)
 START_ATTEMPTS = 5
+PATIENCE = 30.0  # seconds that a living process has to answer
 # Variables of the user's shell that would win over the cloud's, or be mixed with them.
 OVERRIDING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 
@@ -180,7 +181,8 @@ def _healthy(home: Home) -> Servers | None:
         servers.endpoint + MINISTACK_HEALTH_PATH,
         servers.sagemaker_endpoint + SAGEMAKER_HEALTH_PATH,
     )
-    return servers if all(servers.get(address) is not None for address in health) else None
+    # Patient, for both processes live: a cloud that is only slow must not be restarted under its jobs.
+    return servers if all(servers.get(address, PATIENCE) is not None for address in health) else None
 
 
 def _at_port(servers: Servers | None, port: int | None) -> Servers | None:
@@ -211,6 +213,7 @@ def _start(home: Home, port: int | None, programs: Any, progress: Progress) -> S
             services.stop(home)
             if attempt == START_ATTEMPTS - 1 or port is not None:
                 raise
+            progress("Another program took the port meanwhile: taking another one")
         else:
             return servers
     raise AssertionError("the last attempt returns or raises")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from facetrain.local.clients import STAGE, aws_environment, client
 from facetrain.local.errors import LocalCloudError
 from facetrain.local.home import read_json, write_private
@@ -77,6 +79,13 @@ def _source_files(root: Path) -> Iterator[Path]:
 
 def deploy(servers: Servers, progress: Progress) -> None:
     """Bring the stacks up to what the checkout says. Raises LocalCloudError with the CDK's last lines."""
+    try:
+        _deploy(servers, progress)
+    except (BotoCoreError, ClientError) as problem:
+        raise LocalCloudError(f"{problem}: see {servers.ministack.log}") from problem
+
+
+def _deploy(servers: Servers, progress: Progress) -> None:
     root = checkout()
     wanted = digest(root)
     deployed = read_json(servers.home.deployed) or {}
@@ -103,9 +112,10 @@ def _assembly(servers: Servers, wanted: str) -> Path:
 
 def warm_launcher(servers: Servers) -> None:
     """Have the launcher's process ready before the first manifest; a run of its reconciler is harmless."""
-    client(servers, "lambda").invoke(
-        FunctionName=FUNCTION, InvocationType="Event", Payload=b'{"reconcile": true}'
-    )
+    with suppress(BotoCoreError, ClientError):  # then the first manifest waits a second longer
+        client(servers, "lambda").invoke(
+            FunctionName=FUNCTION, InvocationType="Event", Payload=b'{"reconcile": true}'
+        )
 
 
 def _install_cdk(servers: Servers, root: Path, progress: Progress) -> None:

@@ -100,10 +100,10 @@ class Servers:
                 raise LocalCloudError(f"{late}; the end of {one.log}:\n{one.tail()}")
             time.sleep(0.05)
 
-    def get(self, address: str) -> dict[str, Any] | None:
-        """The JSON answer of one of this cloud's addresses; None where nobody answers as expected."""
+    def get(self, address: str, timeout: float = 2) -> dict[str, Any] | None:
+        """The JSON answer of one of this cloud's addresses; None where nobody answers as expected in time."""
         try:
-            with self._open(urllib.request.Request(address)) as answer:  # noqa: S310  # our own https address
+            with self._open(urllib.request.Request(address), timeout) as answer:  # noqa: S310  # our own https
                 document = json.load(answer)
         except (OSError, ValueError):  # URLError and TLS failures are OSErrors
             return None

@@ -17,7 +17,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from facetrain.local import certificates, deployment, services
+from facetrain.local import certificates, deployment, ports, services
 from facetrain.local import cloud as local_cloud
 from facetrain.local.certificates import TlsFiles
 from facetrain.local.cloud import Cloud, LocalCloudError
@@ -185,8 +185,19 @@ def test_a_port_that_was_taken_meanwhile_is_replaced_and_the_launcher_still_hear
         platform = platform_of(moved)
         s3 = connect(moved, "s3")
         s3.put_object(Bucket=platform["inputs_bucket"], Key="inputs/moved/manifest.json", Body=b"{")
-        wait_for(s3, platform["inputs_bucket"], "inputs/moved/manifest.rejected.json", seconds=20)
+        wait_for(s3, platform["inputs_bucket"], "inputs/moved/manifest.rejected.json", seconds=40)
         local_cloud.down(SECOND)
+
+
+def test_a_port_taken_between_choice_and_use_is_replaced(
+    second: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local_cloud.down(SECOND)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        choices = iter([[server.getsockname()[1], *ports.choose(1, [])], ports.choose(2, [])])
+        monkeypatch.setattr(ports, "choose", lambda _count, _remembered: next(choices))
+        assert local_cloud.up(SECOND).endpoint != f"https://localhost:{server.getsockname()[1]}"
+    assert next(choices, None) is None, "both choices were needed"
 
 
 def wait_for(s3: Any, bucket: str, key: str, seconds: float) -> None:
