@@ -1,5 +1,7 @@
 """What is told of a bad manifest, to whom, and until when."""
 
+from collections.abc import Callable
+
 import pytest
 from launch_training.handler import route
 
@@ -111,3 +113,56 @@ def test_a_topic_that_cannot_be_reached_leaves_the_message_in_the_queue(world: W
     assert deliver(world, event) == []
     assert len(world.published) == 1
     assert world.current(REJECTION) is not None
+
+
+def meanwhile(world: World, operation: str, drop: Callable[[], object]) -> None:
+    """Drop another and have it handled just before the next such call is made."""
+
+    def turn(_service: str, called: str, moment: str) -> None:
+        if (called, moment) == (operation, "before"):
+            world.turn = World().turn
+            deliver(world, drop())
+
+    world.turn = turn
+
+
+def test_a_verdict_on_a_drop_that_was_replaced_while_it_was_written_is_taken_back(world: World) -> None:
+    bad = object_created(world.put(KEY, BAD))
+    meanwhile(world, "PutObject", lambda: object_created(world.put(KEY, MANIFEST)))
+    deliver(world, bad)
+    assert world.current(REJECTION) is None
+    assert len(world.jobs) == 1
+
+
+def test_a_verdict_on_a_newer_drop_survives_one_on_an_older_written_over_it(world: World) -> None:
+    bad = object_created(world.put(KEY, BAD))
+    meanwhile(world, "PutObject", lambda: object_created(world.put(KEY, BAD)))
+    deliver(world, bad)
+    newest = world.current(KEY)
+    assert newest is not None
+    assert world.read_json(REJECTION)["version"] == newest.id
+
+
+def test_a_verdict_on_a_newer_drop_survives_the_clearing_of_an_older_one(world: World) -> None:
+    deliver(world, object_created(world.put(KEY, BAD)))
+    good = object_created(world.put(KEY, MANIFEST))
+    meanwhile(world, "DeleteObject", lambda: object_created(world.put(KEY, BAD)))
+    deliver(world, good)
+    newest = world.current(KEY)
+    assert newest is not None
+    assert world.read_json(REJECTION)["version"] == newest.id
+
+
+def test_a_verdict_left_by_a_crash_is_taken_back_when_the_message_comes_again(world: World) -> None:
+    bad = object_created(world.put(KEY, BAD))
+
+    def turn(_service: str, operation: str, moment: str) -> None:
+        if (operation, moment) == ("PutObject", "after"):
+            raise aws_error("InternalError", operation)
+
+    world.turn = turn
+    deliver(world, bad)
+    world.turn = World().turn
+    world.put(KEY, MANIFEST)
+    assert deliver(world, bad) == []
+    assert world.current(REJECTION) is None
