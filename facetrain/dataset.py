@@ -10,7 +10,7 @@ from s3transfer.manager import TransferConfig, TransferManager
 from s3transfer.subscribers import BaseSubscriber
 
 from facetrain.errors import InputError
-from facetrain.folder import IMAGE_SUFFIXES, File, Folder
+from facetrain.folder import File, Folder
 from facetrain.storage import PART_BYTES, Store
 from training.jobs import contract, manifest
 from training.jobs.platform import Platform
@@ -68,7 +68,8 @@ def plan(folder: Folder, name: str, platform: Platform, store: Store | None) -> 
     parsed = manifest.parse(folder.document, location, platform)
     held = dict(store.sizes(location.folder)) if store else {}
     _check_channels(parsed, location.folder, folder, store)
-    people = _people(parsed, location.folder, folder)
+    prefix = parsed.channels["images"].key.removeprefix(location.folder.key)
+    people = {} if "labels" in parsed.channels else folder.people(prefix)
     if len(people) == 1:
         problem = f'holds one identity ("{next(iter(people))}"): telling people apart takes at least 2'
         raise InputError.because("channels.images", problem)
@@ -122,19 +123,6 @@ def _check_channels(parsed: manifest.Manifest, base: S3Uri, folder: Folder, stor
 
     if problems := manifest.check_channels(parsed, exists, names_in):
         raise manifest.ManifestError(problems)
-
-
-def _people(parsed: manifest.Manifest, base: S3Uri, folder: Folder) -> dict[str, int]:
-    """Pictures of each identity that the images channel's folders name; empty where a table names them."""
-    prefix = parsed.channels["images"].key.removeprefix(base.key)
-    if "labels" in parsed.channels or not folder.below(prefix):
-        return {}
-    people: dict[str, int] = {}
-    for file in folder.below(prefix):
-        person, slash, _ = file.key.removeprefix(prefix).partition("/")
-        if slash and file.path.suffix.lower() in IMAGE_SUFFIXES:
-            people[person] = people.get(person, 0) + 1
-    return people
 
 
 def _new(planned: Plan, store: Store) -> list[File]:

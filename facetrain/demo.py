@@ -16,7 +16,7 @@ from facetrain import dataset, jobs
 from facetrain.client import Connection, Deployment, code, discover, is_missing
 from facetrain.errors import InputError, OperationError
 from facetrain.faces import write_folders
-from facetrain.folder import IMAGE_SUFFIXES, Folder, read_folder
+from facetrain.folder import Folder, read_folder
 from facetrain.local import cloud
 from facetrain.storage import Store
 from training.jobs import contract
@@ -83,12 +83,7 @@ def drawn_faces(scratch: Path, progress: Progress) -> Path:
 
 def require_enough(folder: Folder) -> None:
     """Raises InputError where too few people have two pictures to compare."""
-    people: dict[str, int] = {}
-    for file in folder.below("images/"):
-        person, slash, _ = file.key.removeprefix("images/").partition("/")
-        if slash and file.path.suffix.lower() in IMAGE_SUFFIXES:
-            people[person] = people.get(person, 0) + 1
-    enough = [person for person, pictures in people.items() if pictures >= 2]
+    enough = [person for person, pictures in folder.people("images/").items() if pictures >= 2]
     if len(enough) < FEWEST_IDENTITIES:
         raise InputError.because(
             "--faces",

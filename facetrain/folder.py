@@ -14,7 +14,14 @@ from training.jobs.config import convert
 from training.jobs.problems import Problem, did_you_mean
 from training.jobs.uri import KEY_BYTES_LIMIT
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"})
+# What the trainer takes for an image (a test compares the two lists).
+IMAGE_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("avif", "bmp", "gif", "heic", "heif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm"),
+        *("pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,15 @@ class Folder:
 
     def below(self, prefix: str) -> list[File]:
         return [file for file in self.files if file.key.startswith(prefix)]
+
+    def people(self, prefix: str) -> dict[str, int]:
+        """How many pictures each folder below `prefix` holds: one folder is one person."""
+        people: dict[str, int] = {}
+        for file in self.below(prefix):
+            person, slash, _ = file.key.removeprefix(prefix).partition("/")
+            if slash and file.path.suffix.lower() in IMAGE_SUFFIXES:
+                people[person] = people.get(person, 0) + 1
+        return people
 
 
 def read_folder(directory: Path, settings: Iterable[str] = ()) -> Folder:

@@ -15,7 +15,7 @@ from facetrain.folder import check_dataset_name
 from facetrain.storage import Store
 from training.jobs import contract, manifest
 from training.jobs.platform import Platform
-from training.jobs.request import build_request, job_name, model_artifact
+from training.jobs.request import build_request, job_name, output_folder
 from training.jobs.uri import S3Uri
 
 Note = Callable[[str], None]
@@ -34,10 +34,11 @@ class Started:
     """The job that a manifest started."""
 
     job_name: str
-    job_arn: str
+    job_arn: str | None  # None while the job waits for capacity
     status: str
     manifest: str
     model: str
+    message: str = ""
 
 
 def request_of(
@@ -73,15 +74,15 @@ def submit(address: str, dataset: str | None, deployment: Deployment) -> Started
     else:
         location = _upload(Path(address), dataset, deployment)
     answer = deployment.launch(location)
-    folder = manifest.dataset_of(location)
-    request = {
-        "TrainingJobName": answer["job_name"],
-        "OutputDataConfig": {
-            "S3OutputPath": f"s3://{deployment.platform.outputs_bucket}/{contract.OUTPUTS_PREFIX}{folder}/"
-        },
-    }
-    model = str(model_artifact(request))
-    return Started(answer["job_name"], answer["job_arn"], answer["status"], str(location), model)
+    outputs = output_folder(deployment.platform, manifest.dataset_of(location))
+    return Started(
+        answer["job_name"],
+        answer["job_arn"],
+        answer["status"],
+        str(location),
+        str(outputs.join(f"{answer['job_name']}/output/model.tar.gz")),
+        answer.get("message", ""),
+    )
 
 
 def dataset_name(path: Path, given: str | None) -> str:

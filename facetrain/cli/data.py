@@ -57,9 +57,14 @@ def submit(
         output.put_json(dataclasses.asdict(started))
         return
     output.put_fields(
-        {"name": started.job_name, "status": started.status, "model": started.model, "arn": started.job_arn}
+        {
+            "name": started.job_name,
+            "status": started.status,
+            "model": started.model,
+            "arn": started.job_arn,
+        }
     )
-    output.say(f"follow it: facetrain logs -f {started.job_name}")
+    output.say(started.message or f"follow it: facetrain logs -f {started.job_name}")
 
 
 @dataset.command()

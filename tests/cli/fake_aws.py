@@ -40,6 +40,7 @@ class FakeAws:
     objects: dict[str, Object] = field(default_factory=dict)  # by bucket/key
     requests: list[str] = field(default_factory=list)  # "PUT bucket/key", "SageMaker.DescribeTrainingJob", …
     refuse_put: Callable[[str], bool] = lambda key: False
+    failing_function: bool = False  # the Lambda raises what `invoke` answers
     url: str = ""
 
     def puts(self) -> list[str]:
@@ -94,7 +95,7 @@ class _Request(BaseHTTPRequestHandler):
                     self._handle(f"{service.partition('_')[0]}.{operation}", json.loads(body or b"{}"))
                 )
             elif self.path.endswith("/invocations"):
-                self._json(self._handle("invoke", json.loads(body)))
+                self._json(self._handle("invoke", json.loads(body)), failed=self.aws.failing_function)
             else:
                 query = {name: values[0] for name, values in parse_qs(body.decode()).items()}
                 self._xml(200, self._handle(query["Action"], query)["xml"])
@@ -174,8 +175,10 @@ class _Request(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
-    def _json(self, answer: Answer, status: int = 200) -> None:
-        self._send(status, json.dumps(answer).encode(), {"Content-Type": "application/x-amz-json-1.1"})
+    def _json(self, answer: Answer, status: int = 200, failed: bool = False) -> None:
+        headers = {"Content-Type": "application/x-amz-json-1.1"}
+        error = {"X-Amz-Function-Error": "Unhandled"} if failed else {}
+        self._send(status, json.dumps(answer).encode(), headers | error)
 
     def _xml(self, status: int, text: str) -> None:
         self._send(status, text.encode(), {"Content-Type": "text/xml"})

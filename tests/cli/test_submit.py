@@ -8,7 +8,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from tests.cli.conftest import PLATFORM, Facetrain
-from tests.cli.fake_aws import FakeAws, Object
+from tests.cli.fake_aws import FakeAws, Object, fields_of
 from training.jobs.request import job_name
 from training.jobs.uri import S3Uri
 
@@ -177,6 +177,7 @@ def test_submitting_an_address_prints_job_and_model(facetrain: Facetrain, launch
         "status": "InProgress",
         "manifest": str(LOCATION),
         "model": f"s3://{PLATFORM.outputs_bucket}/outputs/staff/{name}/output/model.tar.gz",
+        "message": "",
     }
 
 
@@ -206,3 +207,25 @@ def test_what_the_launcher_refuses_is_refused_here(facetrain: Facetrain, aws: Fa
     }
     ran = facetrain("submit", str(LOCATION))
     assert (ran.code, ran.err) == (2, "channels.images: holds no objects\n")
+
+
+def test_a_job_that_waits_for_capacity_says_what_it_waits_for(facetrain: Facetrain, aws: FakeAws) -> None:
+    put(aws, "inputs/staff/manifest.json", json.dumps(SMALLEST))
+    answer = {"job_name": "facetrain-dev-staff-1", "job_arn": None, "status": "waiting for capacity"}
+    aws.handlers["invoke"] = lambda event: answer | {"message": "no capacity now for 1 instance(s)"}
+    ran = facetrain("submit", str(LOCATION))
+    assert ran.code == 0
+    assert fields_of(ran.out)["status"] == "waiting for capacity"
+    assert ran.err == "no capacity now for 1 instance(s)\n"
+
+
+def test_a_launcher_that_fails_is_one_message(facetrain: Facetrain, aws: FakeAws) -> None:
+    put(aws, "inputs/staff/manifest.json", json.dumps(SMALLEST))
+    aws.failing_function = True
+    aws.handlers["invoke"] = lambda event: {
+        "errorMessage": "AccessDenied: s3:GetObject",
+        "errorType": "ClientError",
+    }
+    ran = facetrain("submit", str(LOCATION))
+    assert ran.code == 1
+    assert ran.err == "facetrain: facetrain-dev-launch-training failed: AccessDenied: s3:GetObject\n"
