@@ -19,8 +19,9 @@ from training.jobs.platform import Platform
 from training.jobs.uri import S3Uri
 
 # One call, its retries included, ends well before the function's own time does.
-CALLS = Config(connect_timeout=3, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3})
+CALLS = Config(connect_timeout=2, read_timeout=12, retries={"mode": "standard", "total_max_attempts": 3})
 _ABSENT = {"404", "NoSuchKey", "NoSuchVersion", "NotFound"}
+_HIDDEN = {"403", "AccessDenied", "Forbidden"}
 _PRECONDITION = {"412", "PreconditionFailed"}  # not this ETag, or not absent
 _NO_SUCH_REVISION = {"405", "MethodNotAllowed", "InvalidArgument"}  # a delete marker's id; no id at all
 
@@ -97,7 +98,7 @@ class Store:
         try:
             return Revision.of(self._clients.s3.head_object(Bucket=uri.bucket, Key=uri.key))
         except ClientError as error:
-            if code(error) in _ABSENT:
+            if self._is_absent(uri, error):
                 return None
             raise
 
@@ -113,7 +114,7 @@ class Store:
         try:
             answer = self._clients.s3.get_object(Bucket=uri.bucket, Key=uri.key, **which)
         except ClientError as error:
-            if code(error) in _ABSENT | _NO_SUCH_REVISION | _PRECONDITION:
+            if code(error) in _NO_SUCH_REVISION | _PRECONDITION or self._is_absent(uri, error):
                 return None
             raise
         return Stored(answer["Body"].read(contract.MANIFEST_BYTES_LIMIT + 1), Revision.of(answer))
@@ -164,6 +165,10 @@ class Store:
         """That revision and no newer one, where the bucket has versions."""
         which = {"VersionId": revision.version_id} if revision.version_id else {}
         self._clients.s3.delete_object(Bucket=uri.bucket, Key=uri.key, **which)
+
+    def _is_absent(self, uri: S3Uri, error: ClientError) -> bool:
+        """S3 says 403 for 404 to who may not list the whole bucket, so what it means only a listing tells."""
+        return code(error) in _ABSENT or (code(error) in _HIDDEN and not self.holds(uri))
 
     def _put(self, uri: S3Uri, value: Mapping[str, Any], **conditions: str) -> Any:
         body = json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"

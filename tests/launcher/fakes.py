@@ -117,6 +117,8 @@ class FakeClients:
 
 
 class FakeS3:
+    """To who may list a prefix only, as the launcher's role, an absent object looks like a forbidden one."""
+
     def __init__(self, world: World) -> None:
         self.world = world
 
@@ -124,7 +126,7 @@ class FakeS3:
         with self.world.call("s3", "HeadObject", Bucket):
             version = self.world.current(Key, Bucket)
             if version is None:
-                raise aws_error("404", "HeadObject")
+                raise aws_error("403", "HeadObject")
             return self._described(version)
 
     def get_object(
@@ -138,7 +140,7 @@ class FakeS3:
                 if version is None:
                     raise aws_error("NoSuchVersion", "GetObject")
             if version is None:
-                raise aws_error("NoSuchKey", "GetObject")
+                raise aws_error("AccessDenied", "GetObject")
             if version.body is None:
                 raise aws_error("MethodNotAllowed", "GetObject")
             if IfMatch is not None and IfMatch != version.etag:
@@ -191,13 +193,13 @@ class FakeS3:
         return self
 
     def paginate(self, **arguments: Any) -> Iterator[dict[str, Any]]:
-        token: dict[str, str] = {}
+        token = ""
         while True:
-            page = self.list_objects_v2(**arguments, **token)
+            page = self.list_objects_v2(**arguments, ContinuationToken=token)
             yield page
-            if "NextContinuationToken" not in page:
+            token = page.get("NextContinuationToken", "")
+            if not token:
                 return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def _listed(self, key: str, bucket: str) -> dict[str, Any]:
         version = self.world.current(key, bucket)

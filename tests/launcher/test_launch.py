@@ -1,5 +1,8 @@
 """A drop becomes one job, through the queue or by hand."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from launch_training.events import UnknownEventError
 from launch_training.handler import route
@@ -32,11 +35,11 @@ def deliver(world: World, *bodies: object) -> list[str]:
     return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
 
-def invoke(world: World, **event: object) -> dict[str, object]:
+def invoke(world: World, **event: object) -> dict[str, Any]:
     return route({"manifest": str(LOCATION), **event}, PLATFORM, world.aws())
 
 
-def failing(code: str, operation: str, moment: str = "before"):
+def failing(code: str, operation: str, moment: str = "before") -> Callable[[str, str, str], None]:
     def turn(_service: str, called: str, when: str) -> None:
         if (called, when) == (operation, moment):
             raise aws_error(code, operation)
