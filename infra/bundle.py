@@ -1,32 +1,102 @@
-"""The Lambda's code: the launcher and `training.jobs`, copied beside each other. No Docker, no downloads.
+"""The Lambda's code: the launcher and what it imports of `training.jobs`. No Docker, no downloads.
 
-What is copied decides the asset's hash, so it holds sources only: a `__pycache__` or an editor's file beside
-them changes nothing.
+    launcher.py   the function's entry
+    code.zip      launch_training/…, training/jobs/…
+
+A cold start fetches this before anything else, so it is small: what the handler does not import stays out,
+docstrings, comments and annotations too, and the modules lie uncompressed in one archive, for the CDK's zip
+then compresses them as one text. The same sources give the same bytes, and so the same asset.
 """
 
-import shutil
+import ast
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HANDLER = "launch_training.handler.handle"
-# Where each source lies, and where in the bundle it goes.
-SOURCES = {
-    "lambda/launch_training": "launch_training",
-    "training/jobs": "training/jobs",
-}
-SINGLE_FILES = {"training/__init__.py": "training/__init__.py"}
+SOURCE_ROOTS = (ROOT / "lambda", ROOT)
+ENTRY = "launch_training.handler"
+HANDLER = "launcher.handle"
+LAUNCHER = f"""\
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).with_name("code.zip")))
+
+from {ENTRY} import handle
+"""
 
 
 def write(folder: Path) -> None:
     """Fill the empty `folder` with what the function needs."""
-    for source, target in SOURCES.items():
-        for path in sorted((ROOT / source).rglob("*.py")):
-            _copy(path, folder / target / path.relative_to(ROOT / source))
-    for source, target in SINGLE_FILES.items():
-        _copy(ROOT / source, folder / target)
+    (folder / "launcher.py").write_text(LAUNCHER)
+    with zipfile.ZipFile(folder / "code.zip", "w", zipfile.ZIP_STORED) as archive:
+        for name, source in sorted(modules(ENTRY).items()):
+            # A ZipInfo without more is dated 1980, wherever and whenever it is made.
+            archive.writestr(zipfile.ZipInfo(name), lean(source.read_text()))
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    target.chmod(0o644)
+def modules(entry: str) -> dict[str, Path]:
+    """Everything of ours that `entry` imports, itself included: path in the archive, and file."""
+    found: dict[str, Path] = {}
+    waiting = [entry]
+    while waiting:
+        name = waiting.pop()
+        parent = name.rpartition(".")[0]
+        for place in _places(name):
+            if place not in found:
+                found[place] = _file(place)
+                waiting += [parent, *_imports(ast.parse(found[place].read_text()))]
+    return found
+
+
+def _places(module: str) -> list[str]:
+    """Where in the archive a module of ours lies: nowhere where it is not ours, or no module."""
+    path = module.replace(".", "/")
+    return [place for place in (f"{path}.py", f"{path}/__init__.py") if path and _file(place).exists()]
+
+
+def _file(place: str) -> Path:
+    candidates = [root / place for root in SOURCE_ROOTS]
+    return next((path for path in candidates if path.exists()), candidates[-1])
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """Every name that may be a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def lean(source: str) -> str:
+    """The same program without what only readers need."""
+    return ast.unparse(_Lean().visit(ast.parse(source))) + "\n"
+
+
+class _Lean(ast.NodeTransformer):
+    """Comments are gone once parsed. Annotations stay in classes, where dataclasses read them."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        arguments = node.args
+        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+            argument.annotation = None
+        for rest in (arguments.vararg, arguments.kwarg):
+            if rest:
+                rest.annotation = None
+        return self._without_docstring(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self._without_docstring(node)
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        return self._without_docstring(node)
+
+    def _without_docstring(self, node: ast.FunctionDef | ast.ClassDef | ast.Module) -> ast.AST:
+        self.generic_visit(node)
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return node
