@@ -30,7 +30,9 @@ def test_each_network_has_the_published_number_of_parameters(name: str) -> None:
     assert sum(weight.numel() for weight in network.parameters()) == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("name", ["r18", "mbf", "mbf_large"])  # the others differ in the number of blocks alone
+@pytest.mark.parametrize(
+    "name", ["r18", "mbf", "mbf_large"]
+)  # the others differ in the number of blocks alone
 def test_a_network_gives_512_values_an_image(name: str) -> None:
     network = backbones.build(name).eval()
     with torch.no_grad():

@@ -16,9 +16,12 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+
+from training.arcface.errors import first_line
 
 KEPT = 2
 _PREFIX = "step-"
@@ -70,10 +73,10 @@ def load(path: Path) -> dict[str, Any]:
         if sums[_STATE] != _digest(path / _STATE):
             raise DamagedError(f"{path.name}: its checksum differs: it was cut short or changed")
         state: dict[str, Any] = torch.load(path / _STATE, map_location="cpu", weights_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, UnpicklingError) as error:
         if isinstance(error, DamagedError):
             raise
-        raise DamagedError(f"{path.name}: it is not whole ({error})") from error
+        raise DamagedError(f"{path.name}: it cannot be read ({first_line(error)})") from error
     return state
 
 

@@ -7,3 +7,9 @@ class TrainingError(ValueError):
 
 class StoppedError(Exception):
     """The job was told to stop (SIGTERM), and everything worth keeping is saved."""
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, short enough to be quoted."""
+    lines = str(error).splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -18,7 +18,7 @@ from torch import distributed
 
 from training.arcface import main, trainer
 from training.arcface.distributed import DEFAULT_PORT, PATIENCE, Cluster, World
-from training.arcface.errors import TrainingError
+from training.arcface.errors import TrainingError, first_line
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
 from training.jobs import contract
@@ -120,7 +120,7 @@ def _connected(world: World, meeting: Meeting) -> Iterator[None]:
     except (distributed.DistError, ValueError, OSError) as error:
         raise TrainingError(
             f"rank {world.rank} of {world.size} did not reach the others at {meeting.address}:{meeting.port} "
-            f"({str(error).splitlines()[0][:200]}): see the other hosts' logs, and whether the "
+            f"({first_line(error)}): see the other hosts' logs, and whether the "
             f"security group lets them talk"
         ) from error
     try:

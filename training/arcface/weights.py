@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from training.arcface.backbones import fitting
-from training.arcface.errors import TrainingError
+from training.arcface.errors import TrainingError, first_line
 from training.jobs.problems import did_you_mean
 
 SUFFIXES = (".pth", ".pt")
@@ -56,10 +56,8 @@ def _read(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TrainingError(
-            f"channels.weights: {path.name} is not a weight file ({first_line[:200]})"
-        ) from None
+        message = f"channels.weights: {path.name} is not a weight file ({first_line(error)})"
+        raise TrainingError(message) from None
 
 
 def _backbone_state(value: Any) -> dict[str, Tensor]:

@@ -1,0 +1,210 @@
+"""The container's command, run as the service runs it: a process, its folders, its exit status."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.arcface.examples import write_job, write_pictures
+from training.jobs import contract
+from training.jobs.algorithms import ALGORITHMS, ARCFACE_METRICS
+from training.jobs.contract import ContainerPaths
+
+TRAIN = Path(__file__).resolve().parents[2] / "training" / "train"
+SMALL = {"network": "mbf", "batch_size": 4, "epochs": 1, "log_interval": 1, "lr": 0.01, "compile": "off"}
+
+
+def environment(base: Path) -> dict[str, str]:
+    """As little as a container has. Two cores are shared with other tests: waiting threads must not spin."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return kept | {contract.BASE_DIR_VARIABLE: str(base), "OMP_NUM_THREADS": "1"}
+
+
+def train(base: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(TRAIN), *arguments],
+        env=environment(base),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def weights_digest(paths: ContainerPaths) -> bytes:
+    state = torch.load(paths.model / "backbone.pth", weights_only=True)
+    return b"".join(value.numpy().tobytes() for value in state.values())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ContainerPaths, str]:
+    """A whole job: five identities, four pictures each; and its log."""
+    base = tmp_path_factory.mktemp("job")
+    paths = write_job(base, SMALL | {"algorithm": "arcface", "holdout_fraction": 0.4})
+    write_pictures(paths.channel("images"), 5, 5)
+    done = train(base, "train")
+    assert done.returncode == 0, done.stderr
+    return paths, done.stderr
+
+
+def test_the_model_folder_holds_what_the_model_is(trained: tuple[ContainerPaths, str]) -> None:
+    names = {path.name for path in trained[0].model.iterdir()}
+    assert names == {"backbone.pth", "model.onnx", "classes.csv", "config.json", "metrics.json"}
+
+
+def test_the_figures_are_of_identities_never_trained_on(trained: tuple[ContainerPaths, str]) -> None:
+    paths, _ = trained
+    figures = json.loads((paths.model / "metrics.json").read_text())
+    classes = (paths.model / "classes.csv").read_text().splitlines()
+    assert classes[0] == "class,identity,images"
+    assert len(classes) - 1 == figures["identities"] == 3
+    assert figures["held_out_identities"] == 2
+    assert 0 <= figures["accuracy"] <= 1
+    assert 0 <= figures["accuracy_before"] <= 1
+    assert [entry["step"] for entry in figures["history"]["verifications"]] == [0, 3]
+
+
+def test_the_configuration_is_written_whole(trained: tuple[ContainerPaths, str]) -> None:
+    config = json.loads((trained[0].model / "config.json").read_text())
+    assert config["network"] == "mbf"
+    assert config["batch_size"] == 4
+    assert ALGORITHMS["arcface"].knobs.keys() <= config.keys()
+
+
+@pytest.mark.parametrize("metric", ARCFACE_METRICS, ids=lambda metric: metric.name)
+def test_the_service_reads_each_metric_from_the_log(trained: tuple[ContainerPaths, str], metric: Any) -> None:
+    found = [float(match[1]) for line in trained[1].splitlines() if (match := re.search(metric.regex, line))]
+    needs_more_pairs = metric.name.endswith(("1e-2", "1e-3"))  # 25 impostor pairs here
+    assert bool(found) != needs_more_pairs
+
+
+def test_the_log_says_what_is_trained_with_and_names_nobody(trained: tuple[ContainerPaths, str]) -> None:
+    log = trained[1]
+    assert re.search(r"^start network=mbf device=cpu .*ranks=1 .*batch=4 images=15 identities=3", log, re.M)
+    assert ".png" not in log
+
+
+def test_a_finished_job_started_again_has_nothing_left_to_train(
+    trained: tuple[ContainerPaths, str], tmp_path: Path
+) -> None:
+    paths, _ = trained
+    before = weights_digest(paths)
+    again = train(paths.base)
+    assert again.returncode == 0
+    assert "resumed step=3/3" in again.stderr
+    assert "epoch=" not in again.stderr.split("resumed", 1)[1]
+    assert weights_digest(paths) == before
+
+
+# -- Stopped -----------------------------------------------------------------------------------------------
+
+
+def lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    assert process.stderr is not None
+    while line := process.stderr.readline():
+        yield line
+
+
+def test_sigterm_saves_and_the_resumed_job_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
+    knobs = SMALL | {"epochs": 2, "holdout_fraction": 0}
+    jobs = [write_job(tmp_path / name, knobs) for name in ("stopped", "undisturbed")]
+    for paths in jobs:
+        write_pictures(paths.channel("images"), 3, 4)
+    stopped, undisturbed = jobs
+    with subprocess.Popen(
+        [sys.executable, str(TRAIN), "train"],
+        env=environment(stopped.base),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in lines(process):
+            if line.startswith("epoch=1 step=2/"):
+                process.send_signal(signal.SIGTERM)
+                asked = time.monotonic()
+                break
+        rest = "".join(lines(process))
+    assert process.returncode == contract.EXIT_STOPPED
+    assert time.monotonic() - asked < contract.STOP_GRACE_SECONDS / 2
+    assert "stopped after step" in rest
+    assert not stopped.failure.exists()
+    assert not (stopped.model / "metrics.json").exists()
+    resumed = train(stopped.base)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resumed step=" in resumed.stderr
+    assert train(undisturbed.base).returncode == 0
+    assert weights_digest(stopped) == weights_digest(undisturbed)
+
+
+# -- Refused -----------------------------------------------------------------------------------------------
+
+
+def failure(base: Path) -> str:
+    """What the failure file says after a run that must fail, without a traceback in its log."""
+    done = train(base, "train")
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    text = ContainerPaths(base).failure.read_text(encoding="utf-8")
+    assert len(text) < contract.FAILURE_REASON_LIMIT
+    assert "\n" not in text
+    return text
+
+
+def test_every_wrong_hyperparameter_is_told_at_once(tmp_path: Path) -> None:
+    write_job(tmp_path, {"epoch": 3, "batch_size": 0})
+    text = failure(tmp_path)
+    assert 'hyperparameters.epoch: arcface has no such hyperparameter (did you mean "epochs"?)' in text
+    assert "hyperparameters.batch_size: 0 is out of range" in text
+
+
+def test_another_algorithm_is_refused(tmp_path: Path) -> None:
+    write_job(tmp_path, {"algorithm": "yolov5"})
+    assert failure(tmp_path) == 'hyperparameters.algorithm: this image trains arcface, not "yolov5"'
+
+
+def test_train_args_that_are_not_json_are_refused(tmp_path: Path) -> None:
+    paths = write_job(tmp_path, {})
+    paths.channel("cfg").mkdir()
+    (paths.channel("cfg") / contract.TRAIN_ARGS_NAME).write_text("{epochs: 3}")
+    assert failure(tmp_path).startswith("cfg/train-args.json: is not JSON")
+
+
+def test_a_job_without_its_images_channel_is_refused(tmp_path: Path) -> None:
+    write_job(tmp_path, {})
+    assert failure(tmp_path).startswith("channels.images: ")
+
+
+def test_one_identity_is_refused(tmp_path: Path) -> None:
+    write_pictures(write_job(tmp_path, {}).channel("images"), 1, 3)
+    assert "it needs two identities or more" in failure(tmp_path)
+
+
+def test_a_checkpoint_of_another_dataset_is_refused(
+    trained: tuple[ContainerPaths, str], tmp_path: Path
+) -> None:
+    paths = write_job(tmp_path, SMALL)
+    write_pictures(paths.channel("images"), 3, 4)
+    paths.checkpoints.symlink_to(trained[0].checkpoints)
+    assert "images or their identities changed since" in failure(tmp_path)
+
+
+def test_no_folders_at_all_are_explained_in_one_line(tmp_path: Path) -> None:
+    done = train(tmp_path / "gone")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"there is no {tmp_path / 'gone'}: run this in a training job, or name a folder")
+
+
+def test_another_argument_than_train_is_explained(tmp_path: Path) -> None:
+    done = train(tmp_path, "serve")
+    assert done.returncode == 2
+    assert "invalid choice: 'serve' (choose from " in done.stderr
+    assert "usage: train" in train(tmp_path, "--help").stdout
