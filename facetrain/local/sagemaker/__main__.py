@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -61,12 +62,19 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--key", type=Path, required=True, help="its key, PEM")
     parser.add_argument("--process-image", action="append", default=[], metavar="URI=PROGRAM")
     parser.add_argument("--quota", action="append", default=[], metavar="INSTANCE_TYPE=COUNT")
-    parser.add_argument("--parallel", type=int, default=2, help="jobs that run at once (2)")
+    parser.add_argument("--parallel", type=_positive, default=2, help="jobs that run at once (2)")
     parser.add_argument(
         "--stop-grace", type=float, default=120.0, help="seconds from SIGTERM to SIGKILL (120)"
     )
     parser.add_argument("--shutdown-grace", type=float, default=10.0, help="the same at our own end (10)")
     return parser.parse_args(argv)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 def programs(pairs: Sequence[str]) -> dict[str, Path]:
@@ -133,6 +141,7 @@ def main(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         flags.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_tls(flags.certificate, flags.key)
         with _only_one(flags.state), _listener(flags.port) as listener:
             endpoint = build(flags, environment)
             asyncio.run(_serve(endpoint, flags, listener, environment["AWS_ENDPOINT_URL"]))
@@ -160,21 +169,18 @@ async def _serve(
     app = server.App(endpoint.service.handle, lambda: {"status": "ready", "running": endpoint.jobs.running()})
     port = listener.getsockname()[1]
     ready = {"ready": True, "endpoint": f"https://localhost:{port}", "port": port, "pid": os.getpid()}
-    print(json.dumps(ready), flush=True)
     serving = asyncio.create_task(server.serve(app, listener, flags.certificate, flags.key, told))
-    await _until_told(serving, told)
-    await asyncio.to_thread(_finish, endpoint)
-    os._exit(0)  # all is written down; the server may still wait for clients that say no goodbye
-
-
-async def _until_told(serving: asyncio.Task[None], told: asyncio.Event) -> None:
-    """Wait to be told to end, and then not long: asyncio gives an idle TLS client half a minute to part."""
-    ending = asyncio.create_task(told.wait())
-    await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
-    if told.is_set():
-        await asyncio.wait({serving}, timeout=server.SHUTDOWN_SECONDS)
+    serving.add_done_callback(lambda _task: told.set())  # should it fail, that is our end too
+    print(json.dumps(ready), flush=True)
+    await told.wait()
+    await asyncio.to_thread(endpoint.jobs.shutdown)
+    endpoint.publisher.close()
+    # Clients keep connections open, and TLS waits up to 30 s for the other end to say that it closes too.
+    await asyncio.wait({serving}, timeout=server.DRAIN_SECONDS)
     if serving.done():
-        serving.result()  # raises what ended it
+        serving.result()
+    endpoint.store.close()
+    os._exit(0)
 
 
 def _start_jobs(jobs: Jobs, ministack: str, told: asyncio.Event) -> None:
@@ -189,10 +195,11 @@ def _start_jobs(jobs: Jobs, ministack: str, told: asyncio.Event) -> None:
     jobs.start()
 
 
-def _finish(endpoint: Endpoint) -> None:
-    endpoint.jobs.shutdown()
-    endpoint.publisher.close()
-    endpoint.store.close()
+def _check_tls(certificate: Path, key: Path) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(f"--certificate {certificate}, --key {key}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -107,7 +107,7 @@ class Publisher:
     def close(self) -> None:
         """Send what waits, then end."""
         self._waiting.put(None)
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=3)
 
     def _run(self) -> None:
         while (entry := self._waiting.get()) is not None:

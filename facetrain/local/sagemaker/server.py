@@ -19,7 +19,7 @@ Handle = Callable[[Request], Response]
 
 HEALTH_PATH = "/_facetrain/health"
 BODY_LIMIT = 4 * 1024 * 1024  # bytes; the largest lawful CreateTrainingJob is well below one
-SHUTDOWN_SECONDS = 1  # for answers that are on their way
+DRAIN_SECONDS = 1  # for requests under way when the end comes
 
 
 class App:
@@ -95,7 +95,7 @@ async def serve(app: App, listener: socket.socket, certificate: Path, key: Path,
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]  # from here on the server's, which closes it
     config.certfile, config.keyfile = str(certificate), str(key)
-    config.graceful_timeout = SHUTDOWN_SECONDS
+    config.graceful_timeout = DRAIN_SECONDS
     config.keep_alive_timeout = 75
     config.accesslog = None
     config.errorlog = None  # what goes wrong in a request is logged where it happens

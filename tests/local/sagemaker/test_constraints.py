@@ -57,7 +57,7 @@ def test_a_lawful_request_passes() -> None:
     constraints.check(shape("CreateTrainingJob"), request())
 
 
-WRONG = [
+WRONG: list[tuple[dict[str, Any], str]] = [
     (
         {"TrainingJobName": "my_job"},
         one("'my_job'", "trainingJobName", f"Member must satisfy regular expression pattern: {JOB}"),

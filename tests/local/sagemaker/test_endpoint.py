@@ -139,8 +139,8 @@ def test_a_name_that_the_policy_does_not_cover_is_denied_as_aws_words_it(place: 
     caller = launcher.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/") + "/caller"
     assert refused(call, **request) == (
         "AccessDeniedException",
-        f"User: {caller} is not authorized to perform: sagemaker:CreateTrainingJob on resource: {arn('other')} "
-        "because no identity-based policy allows the sagemaker:CreateTrainingJob action",
+        f"User: {caller} is not authorized to perform: sagemaker:CreateTrainingJob on resource: "
+        f"{arn('other')} because no identity-based policy allows the sagemaker:CreateTrainingJob action",
     )
 
 
@@ -322,10 +322,11 @@ import json, sys
 from sagemaker.core.resources import TrainingJob
 from sagemaker.core.shapes import AlgorithmSpecification, OutputDataConfig, ResourceConfig, StoppingCondition
 r = json.loads(sys.argv[1])
-a, o, c, s = (r[n] for n in ("AlgorithmSpecification", "OutputDataConfig", "ResourceConfig", "StoppingCondition"))
+a, o, c, s = (
+    r[n] for n in ("AlgorithmSpecification", "OutputDataConfig", "ResourceConfig", "StoppingCondition"))
 def make(name, script):
     return TrainingJob.create(
-        training_job_name=name, role_arn=r["RoleArn"], hyper_parameters={"script": script},
+        training_job_name=name, role_arn=r["RoleArn"], hyper_parameters={"script": json.dumps(script)},
         algorithm_specification=AlgorithmSpecification(
             training_image=a["TrainingImage"], training_input_mode=a["TrainingInputMode"]),
         output_data_config=OutputDataConfig(s3_output_path=o["S3OutputPath"]),

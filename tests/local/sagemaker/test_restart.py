@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from facetrain.local import ports, services
+from facetrain.local.services import Servers
 from tests.local.sagemaker.conftest import BUCKET, IMAGE, PROGRAM, Place, alive, states
 
 SPOT = {
@@ -29,14 +30,18 @@ while starts < 2:
 """
 
 
+def copy_tls(place: Place, servers: Servers) -> None:
+    for file in place.servers.tls.authority.parent.iterdir():
+        (servers.home.tls / file.name).write_bytes(file.read_bytes())
+
+
 @pytest.fixture
 def other(place: Place, tmp_path: Path) -> Iterator[Place]:
     """A second endpoint of its own beside the same MiniStack, to be killed."""
     home = replace(place.servers.home, root=tmp_path)
     home.create()
-    for file in place.servers.tls.authority.parent.iterdir():
-        (home.tls / file.name).write_bytes(file.read_bytes())
     servers = replace(place.servers, home=home, sagemaker_port=ports.choose(1, [])[0])
+    copy_tls(place, servers)
     one = Place(servers, ["--shutdown-grace", "1"], roles=place.roles)
     one.start()
     try:
@@ -138,6 +143,7 @@ def test_a_second_endpoint_of_the_same_folder_is_refused(other: Place) -> None:
 def test_a_taken_port_is_told(other: Place, tmp_path: Path) -> None:
     free = replace(other.servers, home=replace(other.servers.home, root=tmp_path / "free"))
     free.home.create()
+    copy_tls(other, free)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         message = usage_error(Place(replace(free, sagemaker_port=port)))

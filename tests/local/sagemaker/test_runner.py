@@ -96,7 +96,8 @@ def test_output_that_is_not_utf8_and_a_last_line_without_an_end_are_kept(tmp_pat
 def test_terminate_reaches_the_program_alone(tmp_path: Path) -> None:
     script = """
 import signal, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.5); print('child ended by itself')"])
+sleep = "import time; time.sleep(0.5); print('child ended by itself')"
+child = subprocess.Popen([sys.executable, "-c", sleep])
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(child.wait()))
 print("ready", flush=True)
 time.sleep(60)
