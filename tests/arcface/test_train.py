@@ -21,6 +21,7 @@ from training.jobs.contract import ContainerPaths
 
 TRAIN = Path(__file__).resolve().parents[2] / "training" / "train"
 SMALL = {"network": "mbf", "batch_size": 4, "epochs": 1, "log_interval": 1, "lr": 0.01, "compile": "off"}
+KNOBS = SMALL | {"algorithm": "arcface", "holdout_fraction": 0.4}
 
 
 def environment(base: Path) -> dict[str, str]:
@@ -47,9 +48,9 @@ def weights_digest(paths: ContainerPaths) -> bytes:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ContainerPaths, str]:
-    """A whole job: five identities, four pictures each; and its log."""
+    """A whole job, five identities with five pictures each, and its log."""
     base = tmp_path_factory.mktemp("job")
-    paths = write_job(base, SMALL | {"algorithm": "arcface", "holdout_fraction": 0.4})
+    paths = write_job(base, KNOBS)
     write_pictures(paths.channel("images"), 5, 5)
     done = train(base, "train")
     assert done.returncode == 0, done.stderr
@@ -114,20 +115,16 @@ def lines(process: subprocess.Popen[str]) -> Iterator[str]:
         yield line
 
 
-def test_sigterm_saves_and_the_resumed_job_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
-    knobs = SMALL | {"epochs": 2, "holdout_fraction": 0}
-    jobs = [write_job(tmp_path / name, knobs) for name in ("stopped", "undisturbed")]
-    for paths in jobs:
-        write_pictures(paths.channel("images"), 3, 4)
-    stopped, undisturbed = jobs
+def test_sigterm_saves_and_the_resumed_job_ends_like_the_undisturbed_one(
+    trained: tuple[ContainerPaths, str], tmp_path: Path
+) -> None:
+    paths = write_job(tmp_path, KNOBS)
+    write_pictures(paths.channel("images"), 5, 5)
     with subprocess.Popen(
-        [sys.executable, str(TRAIN), "train"],
-        env=environment(stopped.base),
-        stderr=subprocess.PIPE,
-        text=True,
+        [sys.executable, str(TRAIN), "train"], env=environment(tmp_path), stderr=subprocess.PIPE, text=True
     ) as process:
         for line in lines(process):
-            if line.startswith("epoch=1 step=2/"):
+            if line.startswith("epoch=1 step=1/"):
                 process.send_signal(signal.SIGTERM)
                 asked = time.monotonic()
                 break
@@ -135,13 +132,12 @@ def test_sigterm_saves_and_the_resumed_job_ends_like_an_undisturbed_one(tmp_path
     assert process.returncode == contract.EXIT_STOPPED
     assert time.monotonic() - asked < contract.STOP_GRACE_SECONDS / 2
     assert "stopped after step" in rest
-    assert not stopped.failure.exists()
-    assert not (stopped.model / "metrics.json").exists()
-    resumed = train(stopped.base)
+    assert not paths.failure.exists()
+    assert not (paths.model / "metrics.json").exists()
+    resumed = train(tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert "resumed step=" in resumed.stderr
-    assert train(undisturbed.base).returncode == 0
-    assert weights_digest(stopped) == weights_digest(undisturbed)
+    assert weights_digest(paths) == weights_digest(trained[0])
 
 
 # -- Refused -----------------------------------------------------------------------------------------------

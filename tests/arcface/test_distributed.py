@@ -1,0 +1,154 @@
+"""Several ranks compute what one would: shards of classes, shares of batches, one model written."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.arcface.examples import write_job, write_pictures
+from tests.arcface.test_head import CLASSES, IMAGES, MARGINS, SIZE, batch, dense_loss
+from tests.arcface.test_train import SMALL, TRAIN, environment
+from training.arcface.distributed import Cluster, World
+from training.arcface.errors import TrainingError
+from training.arcface.head import ArcFaceHead
+from training.arcface.launch import Meeting
+from training.jobs.contract import ContainerPaths
+
+
+@dataclass
+class Table:
+    """Where threads that play ranks lay down their tensors for the others."""
+
+    size: int
+    slots: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.slots = [torch.empty(0)] * self.size
+        self.barrier = threading.Barrier(self.size)
+
+    def exchange(self, rank: int, tensor: Tensor) -> list[Tensor]:
+        self.slots[rank] = tensor.clone()
+        self.barrier.wait(30)
+        found = list(self.slots)
+        self.barrier.wait(30)
+        return found
+
+
+@dataclass(frozen=True)
+class ThreadWorld(World):
+    """A world whose ranks are threads of this process."""
+
+    table: Table = field(default_factory=lambda: Table(1))
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        return torch.cat(self.table.exchange(self.rank, tensor))
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        return torch.stack(self.table.exchange(self.rank, tensor)).sum(0)
+
+    def maximum(self, tensor: Tensor) -> Tensor:
+        return torch.stack(self.table.exchange(self.rank, tensor)).amax(0)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("name", MARGINS)
+def test_on_any_number_of_ranks_loss_and_gradients_equal_the_dense_ones(name: str, ranks: int) -> None:
+    margin, (embeddings, labels) = MARGINS[name], batch()
+    table = Table(ranks)
+    losses: list[Tensor] = [torch.empty(0)] * ranks
+    heads = [
+        ArcFaceHead(CLASSES, SIZE, margin, ThreadWorld(rank, ranks, table=table), seed=3, block=2).double()
+        for rank in range(ranks)
+    ]
+    shares = [part.clone().requires_grad_() for part in embeddings.chunk(ranks)]
+
+    def play(rank: int) -> None:
+        losses[rank] = heads[rank](shares[rank], labels.chunk(ranks)[rank])
+        torch.autograd.backward(losses[rank])
+
+    threads = [threading.Thread(target=play, args=(rank,)) for rank in range(ranks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    centres = torch.cat([head.centres.detach() for head in heads]).requires_grad_()
+    whole = embeddings.clone().requires_grad_()
+    expected = dense_loss(whole, centres, labels, margin)
+    torch.autograd.backward(expected)
+    assert IMAGES % ranks == 0
+    for loss in losses:
+        assert loss.item() == pytest.approx(expected.item(), abs=1e-10)
+    # Times the ranks, because the mean that DistributedDataParallel takes divides by them.
+    by_embedding = torch.cat([share.grad for share in shares if share.grad is not None]) / ranks
+    by_centre = torch.cat([head.centres.grad for head in heads if head.centres.grad is not None])
+    torch.testing.assert_close(by_embedding, whole.grad, rtol=0, atol=1e-10)
+    torch.testing.assert_close(by_centre, centres.grad, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("count", "ranks"), [(10, 3), (2, 3), (7, 1), (1_000_003, 8)])
+def test_shards_cover_everything_once(count: int, ranks: int) -> None:
+    shards = [World(rank, ranks).shard(count) for rank in range(ranks)]
+    assert shards[0][0] == 0
+    assert shards[-1][1] == count
+    assert all(last == first for (_, last), (first, _) in pairwise(shards))
+
+
+def test_hosts_come_from_the_services_file() -> None:
+    config = {"current_host": "algo-2", "hosts": ["algo-2", "algo-1"], "network_interface_name": "eth0"}
+    cluster = Cluster.from_resource_config(config)
+    assert cluster == Cluster(("algo-1", "algo-2"), 1, "eth0")
+    assert Meeting.from_environment(cluster, {}) == Meeting("algo-1", 29500, "eth0")
+    chosen = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "7"}
+    assert Meeting.from_environment(cluster, chosen) == Meeting("127.0.0.1", 7, "eth0")
+
+
+def test_without_the_services_file_there_is_one_host() -> None:
+    assert Cluster.from_resource_config({}) == Cluster()
+
+
+def test_a_host_that_is_not_among_the_hosts_is_refused() -> None:
+    with pytest.raises(TrainingError, match=r"resourceconfig\.json: current_host"):
+        Cluster.from_resource_config({"current_host": "algo-3", "hosts": ["algo-1"]})
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def start_host(base: Path, name: str, port: int) -> tuple[ContainerPaths, subprocess.Popen[str]]:
+    paths = write_job(base / name, SMALL | {"batch_size": 3, "holdout_fraction": 0.4})
+    write_pictures(paths.channel("images"), 5, 5)
+    resources = {"current_host": name, "hosts": ["algo-1", "algo-2"], "network_interface_name": "lo"}
+    paths.resource_config.write_text(json.dumps(resources))
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    process = subprocess.Popen(
+        [sys.executable, str(TRAIN), "train"],
+        env=environment(paths.base) | meeting,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return paths, process
+
+
+def test_two_hosts_train_one_model_and_agree(tmp_path: Path) -> None:
+    port = free_port()
+    hosts = [start_host(tmp_path, name, port) for name in ("algo-1", "algo-2")]
+    logs = [process.communicate(timeout=300)[1] for _, process in hosts]
+    assert [process.returncode for _, process in hosts] == [0, 0], logs
+    first, second = (paths for paths, _ in hosts)
+    assert re.search(r"^start .*hosts=2 ranks=2 backend=gloo .*batch=6", logs[0], re.M)
+    agreed = re.findall(r"^ranks_agree=true ranks=2 weights=(\w+)", logs[0], re.M)
+    assert len(set(agreed)) == 2  # before training and after it
+    assert logs[1] == ""
+    assert (first.model / "model.onnx").exists()
+    assert not second.model.exists() or not any(second.model.iterdir())

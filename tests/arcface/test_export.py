@@ -1,0 +1,136 @@
+"""The ONNX file, as others open it; and weight files, as others write them."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from insightface.model_zoo import get_model
+
+from tests.arcface.examples import REAL_DATA
+from training.arcface import backbones, weights
+from training.arcface.data.decode import read_image
+from training.arcface.errors import TrainingError
+from training.arcface.export import export_onnx
+from training.arcface.learner import to_input
+
+
+@pytest.fixture(scope="module")
+def network() -> torch.nn.Module:
+    """A MobileFaceNet with statistics and slopes unlike the initial ones, so that leaving one out shows."""
+    torch.manual_seed(0)
+    built = backbones.build("mbf")
+    with torch.no_grad():
+        for module in built.modules():
+            if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
+                module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+                module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+            if isinstance(module, torch.nn.PReLU):
+                module.weight.uniform_(-0.2, 0.5)
+    return built.eval()
+
+
+@pytest.fixture(scope="module")
+def exported(network: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "model.onnx"
+    export_onnx(network, path)
+    return path
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_any_batch_gives_pytorchs_embeddings(network: torch.nn.Module, exported: Path, batch: int) -> None:
+    images = torch.randn(batch, 3, 112, 112)
+    session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
+    (got,) = session.run(None, {"input": images.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(got, network(images).numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_a_graph_that_differs_is_never_put_in_place(
+    network: torch.nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.arcface.export.LEAST_COSINE", 1.1)  # nothing is that alike
+    with pytest.raises(RuntimeError, match="ONNX differs from PyTorch"):
+        export_onnx(network, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_insightface_opens_it_and_gives_the_same_embeddings_of_real_faces(
+    network: torch.nn.Module, exported: Path
+) -> None:
+    files = sorted((REAL_DATA / "att_faces").glob("s[1-4]/1.pgm"))
+    if not files:
+        pytest.skip(f"{REAL_DATA / 'att_faces'} is not here: the AT&T faces are not part of the project")
+    pixels = np.stack([read_image(file)[0] for file in files])
+    model = get_model(str(exported))
+    theirs = np.stack([model.get_feat(image[:, :, ::-1]).ravel() for image in pixels])
+    with torch.no_grad():
+        ours = network(to_input(pixels, torch.device("cpu"))).numpy()
+    assert model.taskname == "recognition"
+    assert min(map(cosine, theirs, ours)) >= 0.9999
+
+
+def test_pixels_are_normalised_as_arcface_torch_does() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
+    expected = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
+    torch.testing.assert_close(to_input(pixels, torch.device("cpu")), expected)
+    one_mirrored = to_input(pixels, torch.device("cpu"), np.array([True, False]))
+    torch.testing.assert_close(one_mirrored, torch.stack([expected[0].flip(2), expected[1]]))
+
+
+# -- Weights to start from ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrap", ["plain", "module.", "state_dict_backbone"])
+def test_published_weights_load_strictly(network: torch.nn.Module, tmp_path: Path, wrap: str) -> None:
+    state = dict(network.state_dict())
+    if wrap == "module.":
+        state = {f"module.{key}": value for key, value in state.items()}
+    torch.save({wrap: state} if wrap == "state_dict_backbone" else state, tmp_path / "backbone.pth")
+    path = weights.choose(tmp_path, "")
+    assert path is not None
+    fresh = backbones.build("mbf")
+    weights.load_into(fresh, path, "mbf")
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in fresh.state_dict().items())
+
+
+def test_weights_of_another_network_are_refused_with_the_one_that_fits(
+    network: torch.nn.Module, tmp_path: Path
+) -> None:
+    torch.save(network.state_dict(), tmp_path / "backbone.pth")
+    with torch.device("meta"):
+        other = backbones.build("r18")
+    with pytest.raises(TrainingError, match="does not hold weights of r18; they are those of mbf"):
+        weights.load_into(other, tmp_path / "backbone.pth", "r18")
+
+
+def test_weights_with_nan_are_refused(network: torch.nn.Module, tmp_path: Path) -> None:
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    state["conv_sep.layers.0.weight"][0, 0] = float("nan")
+    torch.save(state, tmp_path / "x.pt")
+    with pytest.raises(TrainingError, match=r"NaN or infinite values in conv_sep\.layers\.0\.weight"):
+        weights.load_into(backbones.build("mbf"), tmp_path / "x.pt", "mbf")
+
+
+def test_a_file_that_is_no_weight_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(b"not weights")
+    with pytest.raises(TrainingError, match=r"x\.pth is not a weight file"):
+        weights.load_into(backbones.build("mbf"), tmp_path / "x.pth", "mbf")
+
+
+def test_the_weight_file_asked_for_must_be_there(tmp_path: Path) -> None:
+    assert weights.choose(tmp_path / "no-channel", "") is None
+    for name in ("a.pth", "b.pth"):
+        (tmp_path / name).touch()
+    assert weights.choose(tmp_path, "b.pth") == tmp_path / "b.pth"
+    with pytest.raises(TrainingError, match=r"2 weight files .* name one with the hyperparameter pretrained"):
+        weights.choose(tmp_path, "")
+    with pytest.raises(TrainingError, match=r'has no "c\.pth" \(did you mean "[ab]\.pth"\?\)'):
+        weights.choose(tmp_path, "c.pth")
+    with pytest.raises(TrainingError, match="no weights channel"):
+        weights.choose(tmp_path / "no-channel", "a.pth")
