@@ -1,17 +1,15 @@
-"""Every stage synthesized once for the whole session: starting the CDK's own runtime takes most of the time."""
+"""Every stage synthesized once for the whole session: starting the CDK takes most of the time."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from infra.app import synth
 from infra.settings import read
+from tests.infra.assembly import ROOT, Assembly
 
-ROOT = Path(__file__).resolve().parents[2]
 # Every setting that adds a resource or a permission.
 FULL = {
     "subnets": "subnet-0a,subnet-0b",
@@ -22,65 +20,6 @@ FULL = {
     "training_log_retention_days": 365,
     "tags": {"cost-centre": "vision"},
 }
-
-
-@dataclass(frozen=True)
-class Resource:
-    """One resource of a template. `stack`: the room, such as Launcher."""
-
-    stack: str
-    name: str
-    kind: str
-    body: Mapping[str, Any]
-
-    @property
-    def properties(self) -> Mapping[str, Any]:
-        properties: Mapping[str, Any] = self.body.get("Properties", {})
-        return properties
-
-    def __str__(self) -> str:
-        return f"{self.stack}/{self.name}"
-
-
-@dataclass(frozen=True)
-class Assembly:
-    """What one synth wrote."""
-
-    folder: Path
-    stage: str
-
-    @property
-    def templates(self) -> Mapping[str, Mapping[str, Any]]:
-        """By room: `Facetrain-dev-Launcher.template.json` is Launcher's."""
-        prefix = f"Facetrain-{self.stage}-"
-        paths = sorted(self.folder.glob("*.template.json"))
-        return {p.name.removeprefix(prefix).partition(".")[0]: json.loads(p.read_text()) for p in paths}
-
-    @property
-    def resources(self) -> list[Resource]:
-        return [
-            Resource(room, name, body["Type"], body)
-            for room, template in self.templates.items()
-            for name, body in template["Resources"].items()
-        ]
-
-    def of_kind(self, kind: str) -> list[Resource]:
-        found = [resource for resource in self.resources if resource.kind == kind]
-        assert found, f"{self.stage} has no {kind}"
-        return found
-
-    def named(self, kind: str, prefix: str) -> Resource:
-        """The one resource of a kind whose logical id begins so."""
-        (found,) = (resource for resource in self.of_kind(kind) if resource.name.startswith(prefix))
-        return found
-
-    def statements(self, room: str) -> dict[str, Mapping[str, Any]]:
-        """The statements of the room's role, by Sid."""
-        (policy,) = (it for it in self.of_kind("AWS::IAM::Policy") if it.stack == room)
-        return {it["Sid"]: it for it in policy.properties["PolicyDocument"]["Statement"]}
-
-    def json(self, name: str) -> Any:
-        return json.loads((self.folder / name).read_text())
 
 
 Synthesize = Callable[..., Assembly]
@@ -126,6 +65,7 @@ def local(synthesize: Synthesize) -> Assembly:
 
 
 @pytest.fixture(scope="session", params=["dev", "prod", "full", "local"])
-def stage(request: pytest.FixtureRequest) -> Iterator[Assembly]:
+def stage(request: pytest.FixtureRequest) -> Assembly:
     """Each of them in turn."""
-    yield request.getfixturevalue(request.param)
+    assembly: Assembly = request.getfixturevalue(request.param)
+    return assembly

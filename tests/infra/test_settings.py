@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.settings import Settings, SettingsError, read
-from tests.infra.conftest import ROOT
+from tests.infra.assembly import ROOT
 
 
 def context(stage: str = "dev", settings: dict[str, Any] | None = None, **overrides: Any) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_an_unknown_stage_is_told_the_nearest() -> None:
 
 def test_the_cdks_own_context_is_left_alone() -> None:
     own = {"@aws-cdk/aws-iam:minimizePolicies": True, "aws:cdk:enable-path-metadata": True}
-    assert read(context(**own)) == Settings("dev")
+    assert read(context() | own) == Settings("dev")
 
 
 def test_overrides_rank_above_what_is_written_and_take_its_types() -> None:

@@ -1,0 +1,90 @@
+"""The image ends up in its own named repository, under a tag that never moves."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.infra.assembly import Assembly
+from tests.infra.conftest import Synthesize
+
+NAMED = "registry.example.com/faces:2026-11"
+
+
+def image_asset(assembly: Assembly) -> Any:
+    (image,) = assembly.json(f"Facetrain-{assembly.stage}-Image-arcface.assets.json")["dockerImages"].values()
+    return image
+
+
+def image_uri(assembly: Assembly) -> str:
+    """As the parameter holds it, its account and region in pointed brackets."""
+    (parameter,) = (it for it in assembly.of_kind("AWS::SSM::Parameter") if it.stack == "Image-arcface")
+    assert parameter.properties["Name"] == f"/facetrain/{assembly.stage}/images/arcface"
+    value = parameter.properties["Value"]
+    if isinstance(value, str):
+        return value
+    if "Fn::Sub" in value:
+        return str(value["Fn::Sub"])
+    return "".join(part if isinstance(part, str) else f"${{{part['Ref']}}}" for part in value["Fn::Join"][1])
+
+
+def test_a_repository_takes_no_second_image_under_a_tag(stage: Assembly) -> None:
+    repository = stage.named("AWS::ECR::Repository", "Repository").properties
+    assert repository["RepositoryName"] == f"facetrain-{stage.stage}/arcface"
+    assert repository["ImageTagMutability"] == "IMMUTABLE"
+    assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
+
+
+def test_the_image_is_pushed_to_that_repository_by_the_hash_of_its_sources(dev: Assembly) -> None:
+    image = image_asset(dev)
+    (destination,) = image["destinations"].values()
+    assert destination["repositoryName"] == "facetrain-dev/arcface"
+    assert image["source"]["directory"] == f"asset.{destination['imageTag']}"
+    assert image["source"]["platform"] == "linux/amd64"
+
+
+def test_the_deployment_refers_to_the_very_image_that_is_pushed(dev: Assembly) -> None:
+    (destination,) = image_asset(dev)["destinations"].values()
+    assert image_uri(dev).endswith(f"/{destination['repositoryName']}:{destination['imageTag']}")
+
+
+def test_pushing_waits_for_the_repository(dev: Assembly) -> None:
+    artifacts = dev.json("manifest.json")["artifacts"]
+    assert artifacts["Facetrain-dev-Image-arcface.assets"]["dependencies"] == ["Facetrain-dev-Registry"]
+    assert "Facetrain-dev-Registry" in artifacts["Facetrain-dev-Image-arcface"]["dependencies"]
+
+
+def test_no_job_can_start_before_its_image_is_there(dev: Assembly) -> None:
+    artifacts = dev.json("manifest.json")["artifacts"]
+    assert "Facetrain-dev-Image-arcface" in artifacts["Facetrain-dev-Launcher"]["dependencies"]
+
+
+def test_the_bootstraps_role_may_push_there_and_nobody_else(dev: Assembly) -> None:
+    policy = dev.named("AWS::ECR::Repository", "Repository").properties["RepositoryPolicyText"]
+    (statement,) = policy["Statement"]
+    (destination,) = image_asset(dev)["destinations"].values()
+    assert statement["Principal"] == {"AWS": {"Fn::Sub": destination["assumeRoleArn"]}}
+    assert {"ecr:PutImage", "ecr:DescribeImages", "ecr:DescribeRepositories"} <= set(statement["Action"])
+
+
+@pytest.mark.parametrize("stage", ["dev", "local"])
+def test_an_image_that_is_named_is_not_built(synthesize: Synthesize, stage: str) -> None:
+    assembly = synthesize(stage, image_uri=NAMED)
+    assert assembly.json(f"Facetrain-{stage}-Image-arcface.assets.json")["dockerImages"] == {}
+    assert image_uri(assembly) == NAMED
+
+
+def test_a_job_may_pull_the_named_image_from_where_it_lies(synthesize: Synthesize) -> None:
+    registry = "1" * 12 + ".dkr.ecr.eu-west-1.amazonaws.com"
+    assembly = synthesize("dev", image_uri=f"{registry}/team/faces@sha256:{'0' * 64}")
+    resource = assembly.statements("Training")["PullImage"]["Resource"]
+    assert resource["Fn::Join"][1][-1] == f":ecr:eu-west-1:{'1' * 12}:repository/team/faces"
+
+
+def test_one_machine_names_the_image_by_its_sources_and_needs_no_docker(local: Assembly) -> None:
+    assert local.json("Facetrain-local-Image-arcface.assets.json")["dockerImages"] == {}
+    assert re.fullmatch(
+        r"\$\{AWS::AccountId\}\.dkr\.ecr\.\$\{AWS::Region\}\.\$\{AWS::URLSuffix\}"
+        r"/facetrain-local/arcface:[0-9a-f]{64}",
+        image_uri(local),
+    )
