@@ -1,5 +1,6 @@
 """One deployed account and one small dataset for all tests of the whole path."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,15 @@ from tests.whole_path.account import Account, write_faces
 
 
 @pytest.fixture(scope="session")
-def account(cloud: Cloud) -> Account:
+def deployed(cloud: Cloud) -> Account:
     environment = cloud.environment()
     return Account(discover(Connection(environment), environment["FACETRAIN_STAGE"]), environment)
+
+
+@pytest.fixture
+def account(deployed: Account) -> Iterator[Account]:
+    yield deployed
+    deployed.stop_all()
 
 
 @pytest.fixture(scope="session")

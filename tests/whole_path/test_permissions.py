@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.whole_path.account import Account, manifest
+from tests.whole_path.account import Account, manifest, until
+from training.jobs import contract
 
 pytestmark = [pytest.mark.cloud, pytest.mark.xdist_group("permissions")]
 
@@ -62,16 +63,25 @@ def test_a_launcher_that_may_not_read_manifests_is_told_so(account: Account, fac
     assert "AccessDenied" in json.dumps(answer)
 
 
-@pytest.mark.parametrize("action", ["s3:GetObject", "s3:ListBucket"])
 def test_a_job_whose_role_may_not_read_its_data_fails_while_downloading(
-    account: Account, faces: Path, action: str
+    account: Account, faces: Path
 ) -> None:
-    dataset = f"noread-{action.partition(':')[2].lower()}"
-    account.upload(dataset, faces)
-    with denied(account, job_role(account), action):
-        job = account.wait_for_end(account.drop(dataset, manifest()))
+    account.upload("noread", faces)
+    with denied(account, job_role(account), "s3:GetObject"):
+        job = account.wait_for_end(account.drop("noread", manifest()))
     assert job["TrainingJobStatus"] == "Failed"
     assert "AccessDenied" in job["FailureReason"]
+
+
+def test_a_job_whose_role_may_not_list_its_data_is_refused_with_the_permission_it_lacks(
+    account: Account, faces: Path
+) -> None:
+    account.upload("nolist", faces)
+    with denied(account, job_role(account), "s3:ListBucket"):
+        account.drop("nolist", manifest())
+        rejection = account.deployment.dataset_folder("nolist").join(contract.REJECTION_NAME)
+        until(lambda: account.exists(rejection), "the refusal")
+    assert "s3:ListBucket" in account.read(rejection).decode()
 
 
 def test_a_job_whose_role_may_not_write_its_model_fails_while_uploading(
@@ -87,7 +97,7 @@ def test_a_job_whose_role_may_not_write_its_model_fails_while_uploading(
 def test_a_caller_with_wrong_keys_is_refused_by_every_service(account: Account) -> None:
     wrong = {**account.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}
     stranger = Account(account.deployment, wrong)
-    for command in (("s3", "ls"), ("sagemaker", "list-training-jobs"), ("sqs", "list-queues")):
+    for command in (("s3", "ls"), ("sagemaker", "list-training-jobs"), ("sns", "list-topics")):
         done = stranger.aws(*command)
         assert done.returncode != 0
         assert "Signature" in done.stderr
