@@ -16,7 +16,13 @@ class StorageStack(Stack):
     def __init__(
         self, scope: Construct, name: str, *, settings: Settings, synthesizer: StackSynthesizer | None = None
     ) -> None:
-        super().__init__(scope, name, synthesizer=synthesizer, description="Facetrain: datasets and models")
+        super().__init__(
+            scope,
+            name,
+            synthesizer=synthesizer,
+            description="Facetrain: datasets and models",
+            termination_protection=not settings.removable,
+        )
         self.key = kms.Key(
             self,
             "Key",

@@ -79,3 +79,13 @@ def test_the_inputs_tell_eventbridge_natively(stage: Assembly) -> None:
     notification = stage.named("AWS::S3::Bucket", "Inputs").properties["NotificationConfiguration"]
     assert notification == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
     assert not [it for it in stage.resources if it.kind == "Custom::S3BucketNotifications"]
+
+
+def test_productions_storage_cannot_be_deleted_by_a_slip(prod: Assembly, dev: Assembly) -> None:
+    protected = {
+        assembly.stage: assembly.json("manifest.json")["artifacts"][f"Facetrain-{assembly.stage}-Storage"][
+            "properties"
+        ].get("terminationProtection", False)
+        for assembly in (prod, dev)
+    }
+    assert protected == {"prod": True, "dev": False}
