@@ -29,12 +29,14 @@ import botocore.session
 from facetrain.local.sagemaker import aws, operations, server
 from facetrain.local.sagemaker.authorize import BridgeAuthority
 from facetrain.local.sagemaker.bridge import EVENTS_PATH
+from facetrain.local.sagemaker.execution import Grace
 from facetrain.local.sagemaker.jobs import Jobs
 from facetrain.local.sagemaker.lifecycle import Workshop
 from facetrain.local.sagemaker.registry import Publisher, Registry
 from facetrain.local.sagemaker.runner import ProcessRunner
 from facetrain.local.sagemaker.service import Service
 from facetrain.local.sagemaker.store import Store
+from training.jobs.contract import STOP_GRACE_SECONDS
 
 VARIABLES = ("FACETRAIN_BRIDGE_TOKEN", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 MINISTACK_SECONDS = 120.0
@@ -64,7 +66,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quota", action="append", default=[], metavar="INSTANCE_TYPE=COUNT")
     parser.add_argument("--parallel", type=_positive, default=2, help="jobs that run at once (2)")
     parser.add_argument(
-        "--stop-grace", type=float, default=120.0, help="seconds from SIGTERM to SIGKILL (120)"
+        "--stop-grace", type=float, default=STOP_GRACE_SECONDS, help="seconds from SIGTERM to SIGKILL (120)"
     )
     parser.add_argument("--shutdown-grace", type=float, default=10.0, help="the same at our own end (10)")
     return parser.parse_args(argv)
@@ -127,8 +129,7 @@ def build(flags: argparse.Namespace, environment: Mapping[str, str]) -> Endpoint
         cloud=cloud,
         jobs=flags.state / "jobs",
         region=here.region,
-        stop_grace=flags.stop_grace,
-        shutdown_grace=flags.shutdown_grace,
+        grace=Grace(flags.stop_grace, flags.shutdown_grace),
     )
     jobs = Jobs(shop, flags.parallel)
     acts = operations.Operations(registry, jobs, runner, authority, cloud, here.region, quotas(flags.quota))

@@ -100,13 +100,14 @@ def assign(
 
 def download(
     s3: Client,
-    channels: Iterable[Mapping[str, Any]],
+    record: Mapping[str, Any],
     bases: Sequence[Path],
     missing: Callable[[str], str],
     check: Callable[[], None],
 ) -> None:
     """Fill every host's channels. Raises JobFailed in the service's words; `check` may end it early."""
-    for channel in channels:
+    default_mode = record["AlgorithmSpecification"]["TrainingInputMode"]
+    for channel in record.get("InputDataConfig", ()):
         source = channel["DataSource"]["S3DataSource"]
         name = channel["ChannelName"]
         try:
@@ -115,9 +116,24 @@ def download(
             raise JobFailed(f"{FAILED}Failed to list {source['S3Uri']} ({error_text(error)})") from error
         if not found:
             raise JobFailed(FAILED + missing(source["S3Uri"]))
+        if channel.get("InputMode", default_mode) == "FastFile":
+            _check_fast_file(source, found)
         _check_paths(found)
         folders = [ContainerPaths(base).channel(name) for base in bases]
         _fill(s3, found, folders, source.get("S3DataDistributionType", "FullyReplicated"), check)
+
+
+def _check_fast_file(source: Mapping[str, Any], found: Iterable[Item]) -> None:
+    """FastFile mounts a folder or a file; it has no notion of names that merely begin alike."""
+    prefix = S3Uri.parse(source["S3Uri"]).key
+    if source["S3DataType"] != "S3Prefix" or prefix.endswith("/") or not prefix:
+        return
+    if not all(item.uri.key == prefix or item.uri.key.startswith(prefix + "/") for item in found):
+        raise JobFailed(
+            f"{FAILED}Failed to download data. For FastFile mode, partial S3 prefix is not supported. S3 "
+            "prefix has to end with a full file or folder. Add a trailing '/' to the S3 prefix if it ends "
+            "with a folder name that is also a prefix for other folders."
+        )
 
 
 def _check_paths(found: Sequence[Item]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from facetrain.local.sagemaker import folders
-from facetrain.local.sagemaker.control import Control
+from facetrain.local.sagemaker.control import Cause, Control
 from facetrain.local.sagemaker.errors import JobStopped
 from facetrain.local.sagemaker.lifecycle import INTERNAL_ERROR, Lifecycle, Workshop
 from facetrain.local.sagemaker.registry import final_status
@@ -71,13 +71,13 @@ class Jobs:
             if worker.ident is not None:
                 worker.join()
 
-    def _end(self, name: str, cause: str) -> None:
+    def _end(self, name: str, cause: Cause) -> None:
         """With the lock held: tell a running job, or finish one that never ran."""
         if name in self._waiting:
             self._waiting.remove(name)
             self._registry.advance(name, final_status(cause))
         elif name in self._running:
-            self._running[name].stop("wait" if cause == "wait" else "user")
+            self._running[name].stop(cause)
 
     def _expire(self, name: str) -> None:
         """MaxWaitTimeInSeconds is over, whether the job waits or runs."""

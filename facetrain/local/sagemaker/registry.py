@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from facetrain.local.sagemaker.control import Cause
 from facetrain.local.sagemaker.errors import JobStopped, ServiceError
-from facetrain.local.sagemaker.states import FINAL, FINISHED, Record, advance
+from facetrain.local.sagemaker.states import FINISHED, Record, advance
 from facetrain.local.sagemaker.store import Store
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Registry:
                 raise JobStopped
             return advance(record, "Stopped" if secondary == "Completed" else secondary, self.clock(), reason)
 
-        return self._changed(name, change)
+        return self._changed(name, change, reason)
 
     def stop(self, name: str) -> bool:
         """Mark a running job as Stopping; False where it is not running."""
@@ -64,9 +65,9 @@ class Registry:
         record = self.store.get(name)
         return record is None or record["TrainingJobStatus"] in FINISHED
 
-    def _changed(self, name: str, change: Callable[[Record], Record]) -> Record:
+    def _changed(self, name: str, change: Callable[[Record], Record], reason: str | None) -> Record:
         record = self.store.update(name, change)
-        log.info("%s: %s", name, record["SecondaryStatusTransitions"][-1]["StatusMessage"])
+        log.info("%s: %s", name, reason or record["SecondaryStatusTransitions"][-1]["StatusMessage"])
         self._publish(record, self.store.tags(name))
         return record
 
@@ -117,8 +118,6 @@ class Publisher:
                 log.warning("a state change could not be sent to the event bus: %s", error.message)
 
 
-def final_status(cause: str | None) -> str:
+def final_status(cause: Cause | None) -> str:
     """The secondary status in which a stopped job ends."""
-    status = {"runtime": "MaxRuntimeExceeded", "wait": "MaxWaitTimeExceeded"}.get(cause or "", "Stopped")
-    assert status in FINAL
-    return status
+    return {"runtime": "MaxRuntimeExceeded", "wait": "MaxWaitTimeExceeded"}.get(cause or "user", "Stopped")

@@ -24,7 +24,9 @@ ECR_IMAGE = re.compile(
     r"/(?P<repository>[a-z0-9]+([._/-][a-z0-9]+)*)(?P<version>:[\w.-]{1,128}|@sha256:[0-9a-f]{64})?"
 )
 # Families with local NVMe storage, which has its own encryption (API reference, ResourceConfig).
-_NVME = re.compile(r"ml\.(p4d|p4de|p5|p5e|p5en|p6[a-z0-9-]*|g4dn|g5|g6|g6e|g7|g7e|trn1|trn1n|trn2|r5d)\.")
+_NVME = re.compile(
+    r"ml\.(p3dn|p4d|p4de|p5|p5e|p5en|p6[a-z0-9-]*|g4dn|g5|g6|g6e|g7|g7e|trn1|trn1n|trn2|r5d)\."
+)
 _MAX_WAIT = "Invalid MaxWaitTimeInSeconds. It"
 _NOT_HERE = (
     ("TensorBoardOutputConfig", "TensorBoard output"),

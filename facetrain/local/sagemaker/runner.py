@@ -16,6 +16,7 @@ from training.jobs.contract import BASE_DIR, BASE_DIR_VARIABLE
 
 # What a process job may know of this machine; the rest of the endpoint's environment is none of its business.
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
+READ_SECONDS = 5  # for the rest of an ended program's output; only a lost process could keep it open longer
 LINE_LIMIT = 256 * 1024 - 26  # CloudWatch Logs' limit for one event, in bytes
 
 
@@ -116,7 +117,7 @@ class RunningProcess:
         code = self._guard.poll()
         if code is None:
             return None
-        self._reader.join()
+        self._reader.join(timeout=READ_SECONDS)
         if self._guard.stdin:
             self._guard.stdin.close()
         return code

@@ -62,10 +62,7 @@ def advance(record: Record, secondary: str, now: float, reason: str | None = Non
     transitions = [dict(step) for step in record["SecondaryStatusTransitions"]]
     if transitions:
         transitions[-1]["EndTime"] = now
-    message = MESSAGES[secondary] if reason is None else f"{MESSAGES[secondary]}: {reason}"
-    transitions.append(
-        {"Status": secondary, "StartTime": now, "StatusMessage": message[:FAILURE_REASON_LIMIT]}
-    )
+    transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": MESSAGES[secondary]})
     changed: Record = {
         **record,
         "TrainingJobStatus": _primary(record, secondary),

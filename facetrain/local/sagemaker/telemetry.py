@@ -85,8 +85,11 @@ class Host:
 
     def write(self, text: str) -> None:
         now = self.clock()
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(text + "\n")
+        except OSError as error:  # a full disk must not block the program, whose output we read
+            log.warning("a line is missing in %s: %s", self.path, error)
         # CloudWatch Logs takes no empty event.
         short = text.encode()[:LINE_LIMIT].decode("utf-8", "ignore") or " "
         with self.lock:

@@ -63,6 +63,20 @@ def test_an_uncompressed_model_is_a_folder(place: Place) -> None:
     assert place.body(address.removeprefix(f"s3://{BUCKET}/") + "sub/m") == b"weights"
 
 
+def test_outputs_and_checkpoints_are_encrypted_with_the_requests_key(place: Place) -> None:
+    key = place.client("kms").create_key()["KeyMetadata"]["Arn"]
+    role = place.role(allow(*EXECUTION), allow("kms:Decrypt", "kms:GenerateDataKey", resource=key))
+    record = place.run(
+        "(base / 'model/m').touch(); (base / 'checkpoints/c').touch()",
+        RoleArn=role,
+        OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/out/", "KmsKeyId": key},
+        CheckpointConfig=checkpoints("encrypted/"),
+    )
+    for path in (f"out/{record['TrainingJobName']}/output/model.tar.gz", "encrypted/c"):
+        head = place.client("s3").head_object(Bucket=BUCKET, Key=path)
+        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", key)
+
+
 def test_channels_and_configuration_are_where_the_contract_says(place: Place) -> None:
     place.put("data/images/a/1.jpg", b"one")
     place.put("data/images/", b"")  # the console's folder marker
@@ -214,6 +228,21 @@ def test_keys_that_no_folder_can_hold_fail_the_job(place: Place) -> None:
     place.put("odd/b.txt")
     record = place.run(InputDataConfig=[channel("images", f"s3://{BUCKET}/odd/")])
     assert "odd//a.txt has an illegal char sub-sequence '//' in it" in reason(record)
+
+
+def test_a_fast_file_channel_takes_no_partial_prefix(place: Place) -> None:
+    place.put("fast/images/1")
+    place.put("fast/images-old/1")
+    fast = {**channel("images", f"s3://{BUCKET}/fast/images"), "InputMode": "FastFile"}
+    record = place.run(InputDataConfig=[fast])
+    assert "For FastFile mode, partial S3 prefix is not supported" in reason(record)
+
+
+def test_a_programs_own_failure_counts_more_than_that_of_its_outputs(place: Place) -> None:
+    role = place.role(allow(*(action for action in EXECUTION if action != "s3:PutObject")))
+    script = "(base / 'output/data/x').touch(); (base / 'checkpoints/x').touch(); sys.exit(4)"
+    record = place.run(script, RoleArn=role, CheckpointConfig=checkpoints("never/"))
+    assert reason(record) == "AlgorithmError: , exit code: 4"
 
 
 # -- Stopping -----------------------------------------------------------------------------------------------
