@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import shlex
 import signal
 import threading
@@ -29,7 +30,10 @@ RUNNERS = ("process",)
 START_ATTEMPTS = 5
 PATIENCE = 30.0  # seconds that a living process has to answer
 # Variables of the user's shell that would win over the cloud's, or be mixed with them.
-OVERRIDING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+OVERRIDING = (
+    *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
+    *("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_USE_FIPS_ENDPOINT"),
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ class Cloud:
     def shell_exports(self) -> str:
         """The same as lines for a POSIX shell's `eval`, without what would win over them."""
         lines = [f"export {name}={shlex.quote(value)}" for name, value in self._environment.items()]
-        return "\n".join([f"unset {' '.join(OVERRIDING)}", *lines]) + "\n"
+        others = [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL_")]  # of single services
+        unset = [*OVERRIDING, *(name for name in others if name not in self._environment)]
+        return "\n".join([f"unset {' '.join(unset)}", *lines]) + "\n"
 
 
 @dataclass(frozen=True)

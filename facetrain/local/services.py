@@ -25,7 +25,9 @@ ACCOUNT = "000000000000"  # MiniStack's own, unless it is told otherwise
 # Where the servers start, so that they find this package, installed or not; Lambdas start elsewhere.
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0  # MiniStack takes one second on an idle machine; a busy one may take many
-STOP_SECONDS = 15.0  # MiniStack writes its state; the endpoint gives its jobs ten seconds
+STOP_SECONDS = (
+    25.0  # MiniStack writes its state; the endpoint gives its jobs ten seconds and uploads what they saved
+)
 MARK = "FACETRAIN_CLOUD"  # in the environment of a cloud's processes, Lambdas too, so that none is lost
 # What a server needs of the user's environment. Not their AWS_* variables, profiles or proxies, which the
 # deployed Lambda would inherit and never has in AWS.
