@@ -257,6 +257,7 @@ class Aws:
     """Everything outside that a launch touches, the clock included."""
 
     def __init__(self, clients: Any, platform: Platform, queue_url: str) -> None:
+        self.clients = clients
         self.store = Store(clients)
         self.jobs = Jobs(clients)
         self.queue = Queue(clients, queue_url)
