@@ -208,9 +208,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         one.client("s3").create_bucket(Bucket=BUCKET)
         yield one
     finally:
-        if one.process is not None and one.process.poll() is None:
-            one.stop()
-        services.stop(one.servers.home)
+        try:
+            if one.process is not None and one.process.poll() is None:
+                one.stop()
+        finally:
+            services.stop(one.servers.home)
 
 
 def alive(pid: int) -> bool:
