@@ -12,7 +12,7 @@ from training.jobs.uri import S3Uri
 
 FORMS = """an event must be one of
   {"Records": [...]}, a batch of the launch queue's messages
-  {"manifest": "s3://<inputs bucket>/inputs/<dataset>/manifest.json"}, "version_id", "overrides" if wanted
+  {"manifest": "s3://<inputs bucket>/inputs/<dataset>/manifest.json"}, "version_id" or "overrides" too
   {"reconcile": true}"""
 BY_HAND = ("manifest", "version_id", "overrides")
 OBJECT_CREATED = "Object Created"
