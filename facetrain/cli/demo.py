@@ -65,9 +65,9 @@ def _watch(event: Any) -> None:
 
 def _report(outcome: "Outcome", name: str, keep: bool) -> None:
     before, after = outcome.accuracy_before_training, outcome.accuracy
-    worth = f"{after:.1%} on identities never trained on" if after is not None else None
-    if worth and before is not None:
-        worth += f" ({before:.1%} before training)"
+    worth = "not measured: too few pictures were kept out of training" if outcome.model else None
+    if after is not None and before is not None:
+        worth = f"{after:.1%} on identities never trained on ({before:.1%} before training)"
     times = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in outcome.seconds.items())
     output.put_fields(
         {

@@ -1,0 +1,86 @@
+"""The commands against a running cloud, with nothing put in AWS's place by hand."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from facetrain.cli.entry import run
+from facetrain.faces import write_folders
+from facetrain.storage import PART_BYTES
+
+pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("cloud")]
+QUICK = ("network=mbf", "max_steps=2", "batch_size=4", "holdout_fraction=0.5", "workers=0", "compile=off")
+
+
+class Local:
+    """`facetrain … --local`."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]):
+        self._capture = capture
+
+    def __call__(self, *arguments: object, code: int = 0) -> str:
+        self._capture.readouterr()
+        answered = run([*(str(argument) for argument in arguments), "--local"])
+        said = self._capture.readouterr()
+        assert answered == code, said.err
+        return said.out
+
+
+@pytest.fixture
+def facetrain(capsys: pytest.CaptureFixture[str]) -> Local:
+    return Local(capsys)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Four people with three pictures each, and a file that is large enough to go in parts."""
+    write_folders(tmp_path / "images", identities=4, images=3)
+    (tmp_path / "notes.bin").write_bytes(b"large" * (PART_BYTES // 4))
+    return tmp_path
+
+
+def test_a_pushed_folder_becomes_a_model(facetrain: Local, folder: Path) -> None:
+    settings = [word for setting in QUICK for word in ("--set", setting)]
+    pushed = json.loads(facetrain("dataset", "push", folder, "pushed", *settings, "--json"))
+    assert (pushed["uploaded"], pushed["unchanged"]) == (13, 0)
+    await_job(facetrain, pushed["job_name"])
+
+    log = facetrain("logs", "-f", pushed["job_name"])
+    assert "verification " in log
+
+    shown = json.loads(facetrain("show", pushed["job_name"], "--json"))
+    assert (shown["status"], shown["dataset"]) == ("Completed", "pushed")
+    assert "validation:auc" in shown["metrics"]
+    assert shown["model"].endswith(f"/outputs/pushed/{pushed['job_name']}/output/model.tar.gz")
+
+
+def test_a_second_push_sends_the_manifest_alone_and_a_job_can_be_stopped(
+    facetrain: Local, folder: Path
+) -> None:
+    endless = [word for setting in ("network=mbf", "epochs=1000", "workers=0") for word in ("--set", setting)]
+    first = json.loads(facetrain("dataset", "push", folder, "again", *endless, "--json"))
+    again = json.loads(facetrain("dataset", "push", folder, "again", *endless, "--json"))
+    assert (again["uploaded"], again["unchanged"], again["bytes"]) == (0, 13, 0)
+    assert again["job_name"] != first["job_name"]
+    for job in (first["job_name"], again["job_name"]):
+        await_job(facetrain, job)
+        facetrain("stop", job)
+        facetrain("logs", "-f", job, code=1)
+        assert json.loads(facetrain("show", job, "--json"))["status"] == "Stopped"
+
+
+def test_doctor_finds_nothing_wrong(facetrain: Local) -> None:
+    checks = json.loads(facetrain("doctor", "--json"))
+    assert {check["status"] for check in checks} <= {"ok", "skipped"}
+    skipped = {check["name"]: check["detail"] for check in checks if check["status"] == "skipped"}
+    assert set(skipped) == {"docker", "image", "quota", "permissions"}
+    assert all(skipped.values())
+
+
+def await_job(facetrain: Local, name: str) -> None:
+    deadline = time.monotonic() + 60
+    while name not in facetrain("jobs", "--limit", 100):
+        assert time.monotonic() < deadline, f"{name} did not start"
+        time.sleep(0.3)
