@@ -98,6 +98,8 @@ def _answer(reach: Reach) -> Iterator[iam.PolicyStatement]:
     remove = ["s3:DeleteObject", "s3:DeleteObjectVersion"]
     yield allow("WriteAndClearRejections", ["s3:PutObject", *remove], [rejections])
     yield allow("WriteJobRecords", ["s3:PutObject"], [records])
+    # A job that SageMaker no longer lists has its record still, and is not started again.
+    yield list_prefixes("ListOutputs", reach.outputs, contract.OUTPUTS_PREFIX)
     yield use_key_through("UseDataKeyThroughS3", reach.key, "s3", "kms:Decrypt", "kms:GenerateDataKey")
 
 
