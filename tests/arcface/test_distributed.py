@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +21,9 @@ from tests.arcface.test_train import SMALL, TRAIN, environment
 from training.arcface.distributed import Cluster, World
 from training.arcface.errors import TrainingError
 from training.arcface.head import ArcFaceHead
-from training.arcface.launch import Meeting
+from training.arcface.launch import Meeting, run_ranks
+from training.arcface.settings import Settings
+from training.arcface.trainer import Job
 from training.jobs.contract import ContainerPaths
 
 
@@ -152,3 +155,22 @@ def test_two_hosts_train_one_model_and_agree(tmp_path: Path) -> None:
     assert logs[1] == ""
     assert (first.model / "model.onnx").exists()
     assert not second.model.exists() or not any(second.model.iterdir())
+
+
+def test_the_ranks_of_one_host_share_their_pictures_and_train_one_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    paths = write_job(tmp_path, {})
+    write_pictures(paths.channel("images"), 5, 5)
+    settings = Settings(network="mbf", batch_size=3, epochs=1, max_steps=2, holdout_fraction=0.4)
+    job = Job(paths, settings, hosts=1, scratch=tmp_path)
+    worlds = [World(rank, 2, rank, 2) for rank in range(2)]
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert run_ranks(job, worlds, Meeting("127.0.0.1", free_port(), "lo")) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    figures = json.loads((paths.model / "metrics.json").read_text())
+    assert (figures["images"], figures["held_out_images"], figures["steps"]) == (15, 10, 2)
+    assert not (tmp_path / "pixels").exists()

@@ -178,20 +178,6 @@ def test_a_job_without_its_images_channel_is_refused(tmp_path: Path) -> None:
     assert failure(tmp_path).startswith("channels.images: ")
 
 
-def test_one_identity_is_refused(tmp_path: Path) -> None:
-    write_pictures(write_job(tmp_path, {}).channel("images"), 1, 3)
-    assert "it needs two identities or more" in failure(tmp_path)
-
-
-def test_a_checkpoint_of_another_dataset_is_refused(
-    trained: tuple[ContainerPaths, str], tmp_path: Path
-) -> None:
-    paths = write_job(tmp_path, SMALL)
-    write_pictures(paths.channel("images"), 3, 4)
-    paths.checkpoints.symlink_to(trained[0].checkpoints)
-    assert "images or their identities changed since" in failure(tmp_path)
-
-
 def test_no_folders_at_all_are_explained_in_one_line(tmp_path: Path) -> None:
     done = train(tmp_path / "gone")
     assert done.returncode == 1

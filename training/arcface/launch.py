@@ -64,6 +64,8 @@ def launch(
 def run_rank(job: trainer.Job, world: World, meeting: Meeting) -> int:
     """One rank in this process. Raises what ends it."""
     stop = Stop().listen()
+    if world.local_size > 1:  # each would take every processor, and they would wait for one another
+        torch.set_num_threads(max(1, torch.get_num_threads() // world.local_size))
     with _connected(world, meeting):
         trainer.train(job, world, stop, main.tell if world.rank == 0 else _quiet)
     return 0
