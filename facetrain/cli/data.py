@@ -13,6 +13,7 @@ from facetrain.cli.options import AsJson, Cloud, Local, Stage, connection, deplo
 
 if TYPE_CHECKING:
     from facetrain.dataset import Plan, Pushed
+    from facetrain.submit import Started
 
 dataset = typer.Typer(
     name="dataset",
@@ -55,16 +56,8 @@ def submit(
         started = start(address, name, deployment(local, cloud, stage))
     if as_json:
         output.put_json(dataclasses.asdict(started))
-        return
-    output.put_fields(
-        {
-            "name": started.job_name,
-            "status": started.status,
-            "model": started.model,
-            "arn": started.job_arn,
-        }
-    )
-    output.say(started.message or f"follow it: facetrain logs -f {started.job_name}")
+    else:
+        _tell(started)
 
 
 @dataset.command()
@@ -131,6 +124,18 @@ def generate(
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError.because("DEST", str(error)) from None
     output.say(f"{identities * images} pictures of {identities} people in {destination}")
+
+
+def _tell(started: "Started") -> None:
+    output.put_fields(
+        {
+            "name": started.job_name,
+            "status": started.status,
+            "model": started.model,
+            "arn": started.job_arn,
+        }
+    )
+    output.say(started.message or f"follow it: facetrain logs -f {started.job_name}")
 
 
 def _announce(planned: "Plan") -> None:

@@ -17,6 +17,7 @@ from facetrain.cli.options import AsJson
 
 if TYPE_CHECKING:
     from facetrain.demo import Outcome
+    from facetrain.jobs import LogLine
 
 
 def demo(
@@ -36,8 +37,8 @@ def demo(
     """Try everything on this machine: a cloud, a dropped dataset, the job it starts, its model's worth."""
     from facetrain.demo import run
 
-    with output.refusals(as_json), _ended_by_termination():
-        outcome = run(faces, name, keep, output.say, _watch)
+    with output.refusals(as_json), _ended_by_termination(), _View() as view:
+        outcome = run(faces, name, keep, view.step, view.event)
     if as_json:
         output.put_json(dataclasses.asdict(outcome))
     else:
@@ -56,11 +57,33 @@ def _ended_by_termination() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _watch(event: Any) -> None:
-    if isinstance(event, Mapping):
-        output.say(f"-- {event['TrainingJobStatus']} ({event.get('SecondaryStatus', '')})")
-    else:
-        output.say(f"   {event.message}")
+class _View:
+    """What happens, line by line on stderr; on a terminal a spinner stays below and says what goes on."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False, markup=False)
+        self._status = self._console.status("")
+
+    def __enter__(self) -> "_View":
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def step(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True)
+        self._status.update(f"{line} …")
+
+    def event(self, event: "LogLine | Mapping[str, Any]") -> None:
+        if isinstance(event, Mapping):
+            secondary = event.get("SecondaryStatus") or event["TrainingJobStatus"]
+            self.step(f"The job: {secondary}")
+        else:  # a terminal shows one line of each, a file all of it
+            whole = not self._console.is_terminal
+            self._console.print(f"  {event.message}", soft_wrap=whole, no_wrap=True, overflow="ellipsis")
 
 
 def _report(outcome: "Outcome", name: str, keep: bool) -> None:

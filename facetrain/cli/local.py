@@ -35,7 +35,11 @@ def up(
 
     found = cloud.up(name, progress=output.say, runner=runner, port=port)
     output.say(f'the cloud "{found.name}" is up at {found.endpoint}')
-    output.say('point any AWS client at it: eval "$(facetrain local env)"; stop it: facetrain local down')
+    named = "" if name == cloud.DEFAULT_NAME else f" --name {name}"
+    output.say(
+        f'point any AWS client at it: eval "$(facetrain local env{named})"; '
+        f"stop it: facetrain local down{named}"
+    )
 
 
 @app.command()
