@@ -12,6 +12,8 @@ this module is for that process alone. It reaches into MiniStack's private parts
 - `core.iam_actions._auth_failure`: the code and message AWS gives for each way of failing.
 - `services.s3._fire_s3_event` and `services.eventbridge._dispatch_event`: the one hands S3's events to the
   other without the object's version, which AWS sends and which tells two quick drops of one manifest apart.
+- `services.cloudwatch_logs._filter_log_events` passes over `logStreamNamePrefix` and answers with every
+  stream's events, so that one job's log would hold all jobs'.
 - `app._build_persistence_save_dict` and `core.persistence.save_all`: what a clean shutdown writes to disk.
 
 tests/local/test_ministack_app.py fails when a new MiniStack changes any of these.
@@ -34,7 +36,7 @@ from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator, persistence, responses, router
-from ministack.services import eventbridge, s3, sts
+from ministack.services import cloudwatch_logs, eventbridge, s3, sts
 
 from facetrain.local.routes import AUTHENTICATE_PATH, OPEN_PATHS, PRIVATE_PREFIX, SAVE_PATH
 from facetrain.local.sagemaker import bridge
@@ -82,6 +84,22 @@ def name_versions_in_object_events() -> None:
 
     s3._fire_s3_event = fire_with_version
     eventbridge._dispatch_event = dispatch_with_version
+
+
+def filter_events_by_stream_prefix() -> None:
+    """Make FilterLogEvents answer with the streams that `logStreamNamePrefix` names and no others."""
+    filter_events = cloudwatch_logs._filter_log_events
+
+    def filter_streams(request: dict[str, Any]) -> Any:
+        prefix = request.get("logStreamNamePrefix")
+        group = cloudwatch_logs._log_groups.get(cloudwatch_logs._resolve_log_group_name(request))
+        if prefix and group:
+            # An empty list would mean every stream; no stream has an empty name.
+            names = [name for name in group["streams"] if name.startswith(prefix)] or [""]
+            request = {**request, "logStreamNames": names}
+        return filter_events(request)
+
+    cloudwatch_logs._filter_log_events = filter_streams
 
 
 def authenticate(request: dict[str, Any]) -> tuple[int, dict[str, str]]:
@@ -187,6 +205,7 @@ def serve(port: int, secret: str) -> None:
     """Serve until SIGTERM or SIGINT, as MiniStack's own `main` does, but on loopback alone."""
     only_configured_key_is_root()
     name_versions_in_object_events()
+    filter_events_by_stream_prefix()
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_timeout = 75

@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -289,3 +290,19 @@ def test_what_was_saved_outlives_a_kill_and_what_is_stopped_is_saved(gateway: Se
     services.stop(gateway.home)
     gateway.start_ministack()
     assert ssm.get_parameter(Name="stopped")["Parameter"]["Value"] == "too"
+
+
+def test_events_are_filtered_by_the_beginning_of_their_streams_name(gateway: Servers) -> None:
+    logs, now = client(gateway, "logs"), int(time.time() * 1000)
+    logs.create_log_group(logGroupName="jobs")
+    for stream in ("one/algo-1", "two/algo-1"):
+        logs.create_log_stream(logGroupName="jobs", logStreamName=stream)
+        event = {"timestamp": now, "message": stream}
+        logs.put_log_events(logGroupName="jobs", logStreamName=stream, logEvents=[event])
+
+    def filtered(**which: Any) -> list[str]:
+        return [event["message"] for event in logs.filter_log_events(logGroupName="jobs", **which)["events"]]
+
+    assert filtered(logStreamNamePrefix="one/") == ["one/algo-1"]
+    assert filtered(logStreamNamePrefix="three/") == []
+    assert len(filtered()) == 2
