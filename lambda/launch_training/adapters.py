@@ -100,6 +100,8 @@ class Store:
         except ClientError as error:
             if self._is_absent(uri, error):
                 return None
+            if code(error) in _HIDDEN:
+                self.read(uri)  # a HEAD is refused without words: GET's refusal names the permission
             raise
 
     def read(self, uri: S3Uri, revision: Revision | None = None) -> Stored | None:

@@ -104,10 +104,13 @@ def test_an_absent_object_that_looks_forbidden_is_none(aws: Aws, s3: Stubber) ->
     assert aws.store.newest(MANIFEST_URI) is None
 
 
-def test_a_forbidden_object_is_not_taken_for_absent(aws: Aws, s3: Stubber) -> None:
+def test_a_forbidden_object_is_refused_in_the_words_that_name_the_permission(aws: Aws, s3: Stubber) -> None:
     s3.add_client_error("head_object", "403")
-    s3.add_response("list_objects_v2", {"Contents": [{"Key": MANIFEST_URI.key}]})
-    with pytest.raises(ClientError, match="403"):
+    listed = {"Contents": [{"Key": MANIFEST_URI.key}]}
+    s3.add_response("list_objects_v2", listed)
+    s3.add_client_error("get_object", "AccessDenied", "not authorized to perform: s3:GetObject")
+    s3.add_response("list_objects_v2", listed)
+    with pytest.raises(ClientError, match="AccessDenied.*s3:GetObject"):
         aws.store.newest(MANIFEST_URI)
 
 
