@@ -174,3 +174,18 @@ def test_the_ranks_of_one_host_share_their_pictures_and_train_one_model(
     figures = json.loads((paths.model / "metrics.json").read_text())
     assert (figures["images"], figures["held_out_images"], figures["steps"]) == (15, 10, 2)
     assert not (tmp_path / "pixels").exists()
+
+
+def test_a_host_that_loses_the_others_says_where_the_cause_is(tmp_path: Path) -> None:
+    port = free_port()
+    hosts = [start_host(tmp_path, name, port) for name in ("algo-1", "algo-2")]
+    (first, first_process), (second, second_process) = hosts
+    assert first_process.stderr is not None
+    while "epoch=1" not in first_process.stderr.readline():
+        assert first_process.poll() is None
+    first_process.kill()
+    log = second_process.communicate(timeout=300)[1]
+    first_process.communicate(timeout=60)
+    assert second_process.returncode == 1
+    assert "rank 1 of 2 does not reach the others" in second.failure.read_text(), log
+    assert not first.failure.exists()

@@ -4,6 +4,7 @@ import errno
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from tests.arcface.examples import write_job, write_pictures
@@ -88,9 +89,7 @@ def test_a_checkpoint_of_another_dataset_or_network_is_refused(tmp_path: Path) -
     marks = {"network": "r18", "seed": "0", "batch size": "3", "images or their identities": "0123456789ab"}
     checkpoint.save(paths.checkpoints, 3, {"marks": marks})
     job = Job(paths, settings, hosts=1, scratch=tmp_path)
-    with pytest.raises(
-        TrainingError, match="network, images or their identities changed since"
-    ):
+    with pytest.raises(TrainingError, match="network, images or their identities changed since"):
         train(job, World(), Stop(), lambda _: None)
 
 
@@ -108,15 +107,20 @@ def test_a_fault_of_ours_is_called_that_with_its_place() -> None:
     assert sentence.endswith("please report it with the log: KeyError: 'key'")
 
 
-def test_a_full_disk_is_said_with_its_place() -> None:
-    sentence, _ = describe(OSError(errno.ENOSPC, "No space left on device", "/opt/ml/model/model.onnx"))
+def test_a_full_disk_is_said_with_its_place_and_is_no_fault_of_ours() -> None:
+    sentence, ours = describe(OSError(errno.ENOSPC, "No space left on device", "/opt/ml/model/model.onnx"))
     assert sentence.startswith(
         "/opt/ml/model/model.onnx: No space left on device: check the volume's free space"
     )
+    assert not ours
 
 
 def test_want_of_memory_is_said_with_what_helps() -> None:
-    assert describe(MemoryError())[0].startswith("out of memory: lower batch_size")
+    text = "[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried to"
+    for error in (MemoryError(), RuntimeError(text), torch.OutOfMemoryError("CUDA out of memory")):
+        sentence, ours = describe(error)
+        assert sentence.startswith("out of memory: lower batch_size")
+        assert not ours
 
 
 def test_a_long_message_is_cut_below_the_services_limit() -> None:

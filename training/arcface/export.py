@@ -1,6 +1,5 @@
 """The model as ONNX, compared with PyTorch before anyone can pick it up."""
 
-import logging
 import warnings
 from pathlib import Path
 
@@ -23,6 +22,15 @@ def export_onnx(backbone: nn.Module, path: Path) -> None:
     PyTorch's.
     """
     aside = path.with_suffix(".partial")
+    try:
+        _trace(backbone, aside)
+        _compare(backbone, aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _trace(backbone: nn.Module, path: Path) -> None:
     example = torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE)
     with warnings.catch_warnings():
         # The tracing exporter: these networks have no branches, and the newer one takes ten times as long.
@@ -30,15 +38,13 @@ def export_onnx(backbone: nn.Module, path: Path) -> None:
         torch.onnx.export(
             backbone,
             (example,),
-            str(aside),
+            str(path),
             input_names=["input"],
             output_names=["embedding"],
             dynamic_axes={"input": {0: "batch"}, "embedding": {0: "batch"}},
             opset_version=OPSET,
             dynamo=False,
         )
-    _compare(backbone, aside)
-    aside.replace(path)
 
 
 def _compare(backbone: nn.Module, path: Path) -> None:
@@ -53,4 +59,3 @@ def _compare(backbone: nn.Module, path: Path) -> None:
         )
         if not (cosines > LEAST_COSINE).all():
             raise RuntimeError(f"ONNX differs from PyTorch: cosine {cosines.min():.6f} at batch {batch}")
-    logging.getLogger(__name__).debug("onnx and torch agree")

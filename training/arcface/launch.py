@@ -66,28 +66,34 @@ def run_rank(job: trainer.Job, world: World, meeting: Meeting) -> int:
     stop = Stop().listen()
     if world.local_size > 1:  # each would take every processor, and they would wait for one another
         torch.set_num_threads(max(1, torch.get_num_threads() // world.local_size))
-    with _connected(world, meeting):
+    with _in_touch(world, meeting):
         trainer.train(job, world, stop, main.tell if world.rank == 0 else _quiet)
     return 0
 
 
 def run_ranks(job: trainer.Job, worlds: list[World], meeting: Meeting) -> int:
     """A process for each rank; SIGTERM is passed on to them, and one that fails ends the others."""
+    stop = Stop().listen()
     context = multiprocessing.get_context("spawn")
     children = [context.Process(target=_child, args=(job, world, meeting)) for world in worlds]
     for child in children:
         child.start()
-    stop = Stop().listen()
     passed_on = False
     while any(child.is_alive() for child in children):
         if stop.requested and not passed_on:
             passed_on = True
             _signal(children, signal.SIGTERM)
-        if any(child.exitcode not in (None, 0, contract.EXIT_STOPPED) for child in children):
+        if any(child.exitcode not in (None, *_NO_FAILURE) for child in children):
             _signal(children, signal.SIGKILL)  # the others wait for it in vain
         time.sleep(0.1)
-    codes = [child.exitcode or 0 for child in children]
-    return next((code for code in codes if code > 0), 0) or int(any(codes))
+    codes = [child.exitcode for child in children]
+    if any(code not in _NO_FAILURE for code in codes):
+        return 1
+    return contract.EXIT_STOPPED if any(codes) else 0
+
+
+# Done; stopped and saved; stopped before it listened.
+_NO_FAILURE = (0, contract.EXIT_STOPPED, -signal.SIGTERM)
 
 
 def _child(job: trainer.Job, world: World, meeting: Meeting) -> None:
@@ -102,7 +108,7 @@ def _signal(children: Sequence[BaseProcess], number: signal.Signals) -> None:
 
 @contextmanager
 def _connected(world: World, meeting: Meeting) -> Iterator[None]:
-    """Within it the ranks can talk. Raises TrainingError where they do not find each other."""
+    """Within it the ranks can talk."""
     if torch.cuda.is_available():
         torch.cuda.set_device(world.device)
     if world.size == 1:
@@ -111,24 +117,34 @@ def _connected(world: World, meeting: Meeting) -> Iterator[None]:
     if meeting.interface in {name for _, name in socket.if_nameindex()}:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", meeting.interface)
         os.environ.setdefault("NCCL_SOCKET_IFNAME", meeting.interface)
-    try:
-        distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-            init_method=f"tcp://{meeting.address}:{meeting.port}",
-            rank=world.rank,
-            world_size=world.size,
-            timeout=PATIENCE,
-        )
-    except (distributed.DistError, ValueError, OSError) as error:
-        raise TrainingError(
-            f"rank {world.rank} of {world.size} did not reach the others at {meeting.address}:{meeting.port} "
-            f"({first_line(error)}): see the other hosts' logs, and whether the "
-            f"security group lets them talk"
-        ) from error
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        init_method=f"tcp://{meeting.address}:{meeting.port}",
+        rank=world.rank,
+        world_size=world.size,
+        timeout=PATIENCE,
+    )
     try:
         yield
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def _in_touch(world: World, meeting: Meeting) -> Iterator[None]:
+    """Raises TrainingError where the ranks do not find, or lose, each other: another knows the cause."""
+    try:
+        with _connected(world, meeting):
+            yield
+    except (distributed.DistError, RuntimeError) as error:
+        named = any(name in str(error) for name in ("gloo", "Gloo", "NCCL"))  # gloo has no class for it
+        if world.size == 1 or not (named or isinstance(error, distributed.DistError)):
+            raise
+        raise TrainingError(
+            f"rank {world.rank} of {world.size} does not reach the others ({meeting.address}:{meeting.port}; "
+            f"{first_line(error)}): see the other hosts' logs for the cause; if they have none, let the "
+            f"security group pass traffic between the job's hosts"
+        ) from error
 
 
 def _quiet(line: str) -> None:

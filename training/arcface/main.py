@@ -5,6 +5,7 @@ told at once.
 """
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -21,6 +22,10 @@ from training.jobs.contract import ContainerPaths
 DESCRIPTION = """Trains face recognition on the images in /opt/ml/input/data/images and leaves
 the model in /opt/ml/model. SageMaker fills and collects these folders; SAGEMAKER_BASE_DIR names another
 place than /opt/ml."""
+
+
+# Errors that say what the machine lacks, not what the trainer did wrong.
+THE_MACHINES = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -70,25 +75,20 @@ def _explain(paths: ContainerPaths, error: Exception) -> int:
 
 def describe(error: Exception) -> tuple[str, bool]:
     """One sentence under the service's limit, and whether the fault is the trainer's own."""
-    kind = type(error).__name__
+    kind, text = type(error).__name__, str(error)
+    ours = False
     if kind in ("TrainingError", "ConfigError"):
-        sentence, ours = "; ".join(str(error).splitlines()), False
-    elif kind == "OutOfMemoryError" or isinstance(error, MemoryError):
-        sentence, ours = (
-            "out of memory: lower batch_size, choose a smaller network or a larger instance",
-            False,
-        )
-    elif isinstance(error, OSError) and error.errno is not None:
+        sentence = "; ".join(text.splitlines())
+    elif kind in ("OutOfMemoryError", "MemoryError") or "can't allocate memory" in text:
+        sentence = "out of memory: lower batch_size, choose a smaller network or a larger instance"
+    elif isinstance(error, OSError) and error.errno in THE_MACHINES:
         place = f"{error.filename}: " if error.filename else ""
-        sentence, ours = (
-            f"{place}{error.strerror}: check the volume's free space and the folder's rights",
-            True,
-        )
+        sentence = f"{place}{error.strerror}: check the volume's free space and the folder's rights"
     else:
+        ours = True
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
-        sentence = f"the trainer itself failed at {where}, please report it with the log: {kind}: {error}"
-        ours = True
+        sentence = f"the trainer itself failed at {where}, please report it with the log: {kind}: {text}"
     limit = contract.FAILURE_REASON_LIMIT - 1
     return (sentence if len(sentence) <= limit else sentence[: limit - 1] + "…"), ours
 

@@ -113,13 +113,13 @@ def _from_folders(root: Path, images: Sequence[str], files: Sequence[str], chann
     if not images:
         raise TrainingError(f"channels.{channel}: no images among {len(files)} files{_archive_hint(files)}")
     depth = _common_depth(images)
-    loose = [file for file in images if len(Path(file).parts) <= depth + 1]
+    loose = {file for file in images if len(Path(file).parts) <= depth + 1}
     if len(loose) == len(images):
         raise TrainingError(
             f"channels.{channel}: {len(images)} images lie in one folder and nothing says whose they are: "
             f"put them in a folder for each identity, or add a labels channel with columns file,identity"
         )
-    pairs = [(file, file.split("/")[depth]) for file in images if file not in set(loose)]
+    pairs = [(file, file.split("/")[depth]) for file in images if file not in loose]
     notes = [f"images_outside_folders={len(loose)}"] if loose else []
     deeper = sum(len(Path(file).parts) > depth + 2 for file, _ in pairs)
     if deeper:
