@@ -30,8 +30,17 @@ def test_max_steps_cuts_a_run_short_and_zero_does_not() -> None:
     assert schedule.total_steps(100, 10, epochs=3, max_steps=70) == 30
 
 
-@given(st.integers(1, 1000))
-def test_a_run_verifies_at_its_end_and_at_most_ten_times(epochs: int) -> None:
-    due = [epoch for epoch in range(1, epochs + 1) if schedule.evaluation_due(epoch, epochs)]
+@given(epochs=st.integers(1, 1000), count=st.integers(1, 10))
+def test_a_run_verifies_at_its_end_and_as_often_as_it_may(epochs: int, count: int) -> None:
+    due = [epoch for epoch in range(1, epochs + 1) if schedule.verification_due(epoch, epochs, count)]
     assert due[-1] == epochs
-    assert len(due) == min(epochs, 10)
+    assert len(due) == min(epochs, count)
+
+
+@given(trained=st.integers(1, 10**9), embedded=st.integers(0, 10**6))
+def test_verifying_takes_a_tenth_of_the_work_at_most_unless_it_is_the_last(
+    trained: int, embedded: int
+) -> None:
+    count = schedule.verifications(trained, embedded)
+    assert 1 <= count <= 10
+    assert count == 1 or count * embedded <= trained * 3 * 0.1

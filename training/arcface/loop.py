@@ -48,10 +48,14 @@ class Plan:
     total: int
     epochs: int
     warmup: int
+    verifications: int
 
     @classmethod
-    def make(cls, images: int, settings: Settings, world: World) -> "Plan":
-        """Raises TrainingError where a rank would get fewer than the two images that BatchNorm needs."""
+    def make(cls, images: int, settings: Settings, world: World, embedded: int = 0) -> "Plan":
+        """Raises TrainingError where a rank would get fewer than the two images that BatchNorm needs.
+
+        embedded: forward passes that one verification takes.
+        """
         share = min(settings.batch_size, images // world.size)
         if share < 2:
             raise TrainingError(
@@ -61,7 +65,9 @@ class Plan:
         per_epoch = schedule.steps_per_epoch(images, batch)
         total = schedule.total_steps(images, batch, settings.epochs, settings.max_steps)
         warmup = min(total, round(settings.warmup_epochs * per_epoch))
-        return cls(images, batch, per_epoch, total, math.ceil(total / per_epoch), warmup)
+        epochs = math.ceil(total / per_epoch)
+        verifications = schedule.verifications(total * batch, embedded)
+        return cls(images, batch, per_epoch, total, epochs, warmup, verifications)
 
     def rate(self, step: int, peak: float) -> float:
         return schedule.learning_rate(step, peak=peak, warmup=self.warmup, total=self.total)
@@ -70,7 +76,8 @@ class Plan:
         """Before the first step, after the last, and after some epochs between."""
         if step in (0, self.total):
             return True
-        return step % self.per_epoch == 0 and schedule.evaluation_due(step // self.per_epoch, self.epochs)
+        epoch, rest = divmod(step, self.per_epoch)
+        return rest == 0 and schedule.verification_due(epoch, self.epochs, self.verifications)
 
 
 class Loop:

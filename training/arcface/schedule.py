@@ -26,6 +26,15 @@ def learning_rate(step: int, *, peak: float, warmup: int, total: int) -> float:
     return peak * (total - step) / max(1, total - warmup)
 
 
-def evaluation_due(epoch: int, epochs: int, at_most: int = 10) -> bool:
-    """Whether to verify after this epoch (1 … epochs): after each, or after `at_most` evenly spaced ones."""
-    return epoch * at_most // epochs > (epoch - 1) * at_most // epochs or epoch == epochs
+def verifications(trained: int, embedded: int, at_most: int = 10) -> int:
+    """How many verifications a run can afford: as many as take a tenth of its work, at least the last one.
+
+    trained: images that all steps see together; embedded: forward passes of one verification. A trained image
+    costs three forward passes, for the backward pass takes twice as long.
+    """
+    return max(1, min(at_most, trained * 3 // 10 // max(1, embedded)))
+
+
+def verification_due(epoch: int, epochs: int, count: int) -> bool:
+    """Whether to verify after this epoch (1 ... epochs): `count` times, evenly spaced, the last included."""
+    return epoch * count // epochs > (epoch - 1) * count // epochs

@@ -27,7 +27,7 @@ from training.arcface.verification.pairs import draw
 from training.jobs.contract import ContainerPaths
 
 Log = Callable[[str], None]
-STATISTICS_IMAGES = 256
+STATISTICS_IMAGES = 192
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
         )
     )
     log(_held_out_line(data))
-    plan = Plan.make(len(data.train.listing), settings, world)
+    plan = Plan.make(len(data.train.listing), settings, world, embedded=_embedded(data))
     learner = _learner(job, plan, len(data.train.listing.identities), world, log)
     marks = fingerprint(settings, plan, data.train.listing)
     progress = _resume(job, learner, plan, marks, log)
@@ -112,6 +112,11 @@ def load_data(job: Job, world: World, stop: Stop, log: Log) -> Data:
     if reason:
         return Data(whole, None, reason)
     return Data(whole.of_identities(~chosen), whole.of_identities(chosen))
+
+
+def _embedded(data: Data) -> int:
+    """Forward passes of one verification: each held-out image twice, and the statistics before."""
+    return STATISTICS_IMAGES + (2 * len(data.held_out.listing) if data.held_out else 0)
 
 
 def _held_out_line(data: Data) -> str:
