@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from training.jobs import contract
+from training.jobs.manifest import check_location
 from training.jobs.platform import Platform
 from training.jobs.problems import Problem, ProblemsError, did_you_mean
 from training.jobs.uri import S3Uri
@@ -88,13 +88,10 @@ def by_hand(event: Mapping[str, Any], platform: Platform) -> Submission:
 
 def _manifest_address(value: Any, platform: Platform) -> S3Uri:
     """Raises ValueError: nothing outside the deployment's inputs is read, whatever the caller asks."""
-    form = f"s3://{platform.inputs_bucket}/{contract.INPUTS_PREFIX}<dataset>/{contract.MANIFEST_NAME}"
     if not isinstance(value, str):
-        raise ValueError(f"must be an address such as {form}")
+        raise ValueError("must be an address such as s3://bucket/inputs/staff/manifest.json")
     uri = S3Uri.parse(value)
-    ours = uri.bucket == platform.inputs_bucket and uri.key.startswith(contract.INPUTS_PREFIX)
-    if not ours or uri.name != contract.MANIFEST_NAME or uri.is_folder:
-        raise ValueError(f"{uri} is not where this deployment's manifests lie: {form}")
+    check_location(uri, platform)
     return uri
 
 

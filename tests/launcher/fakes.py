@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import ClientError
-from launch_training.adapters import Aws
 
+from launch_training.adapters import Aws
 from training.jobs.platform import Platform
 
 PLATFORM = replace(

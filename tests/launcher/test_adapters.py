@@ -8,6 +8,7 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
+
 from launch_training import handler
 from launch_training.adapters import (
     CALLS,
@@ -18,7 +19,6 @@ from launch_training.adapters import (
     RequestRefusedError,
     Revision,
 )
-
 from tests.launcher.fakes import MANIFEST, PLATFORM
 from training.jobs.manifest import parse
 from training.jobs.request import build_request
@@ -110,7 +110,7 @@ def test_a_forbidden_object_is_refused_in_the_words_that_name_the_permission(aws
     s3.add_response("list_objects_v2", listed)
     s3.add_client_error("get_object", "AccessDenied", "not authorized to perform: s3:GetObject")
     s3.add_response("list_objects_v2", listed)
-    with pytest.raises(ClientError, match="AccessDenied.*s3:GetObject"):
+    with pytest.raises(ClientError, match=r"AccessDenied.*s3:GetObject"):
         aws.store.newest(MANIFEST_URI)
 
 

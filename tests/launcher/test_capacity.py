@@ -1,9 +1,9 @@
 """Waiting for machines is no failure."""
 
 import pytest
+
 from launch_training.capacity import LONGEST_WAIT_SECONDS, delay_seconds
 from launch_training.handler import route
-
 from tests.launcher.fakes import KEY, MANIFEST, PLATFORM, World, batch, object_created, with_images
 
 

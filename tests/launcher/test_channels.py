@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from launch_training.handler import route
 
+from launch_training.handler import route
 from tests.launcher.fakes import KEY, MANIFEST, PLATFORM, World, with_images
 from training.jobs.uri import S3Uri
 

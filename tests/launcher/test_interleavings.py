@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from launch_training.handler import route
 
+from launch_training.handler import route
 from tests.launcher.fakes import (
     KEY,
     MANIFEST,

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from launch_training.events import UnknownEventError
 from launch_training.handler import route
-
 from tests.launcher.fakes import (
     KEY,
     MANIFEST,

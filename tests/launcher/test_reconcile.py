@@ -1,9 +1,9 @@
 """What the events did not start, the comparison with what is there starts."""
 
 import pytest
+
 from launch_training import reconcile
 from launch_training.handler import route
-
 from tests.launcher.fakes import (
     KEY,
     MANIFEST,

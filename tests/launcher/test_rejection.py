@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from launch_training.handler import route
 
+from launch_training.handler import route
 from tests.launcher.fakes import (
     KEY,
     MANIFEST,

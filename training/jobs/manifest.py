@@ -46,7 +46,10 @@ def parse(
     """
     problems: list[Problem] = []
     document = _with_overrides(decode(data), overrides or {}, problems)
-    problems += _location_problems(location, platform)
+    try:
+        check_location(location, platform)
+    except ValueError as error:
+        problems.append(Problem("$", str(error)))
     problems += [Problem(key, f"unknown key{did_you_mean(key, KEYS)}") for key in document if key not in KEYS]
     problems += _schema_problems(document)
     algorithm = _algorithm(document, platform, problems)
@@ -84,6 +87,15 @@ def decode(data: bytes | str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _whole('must hold one object: {"schema": 1, "algorithm": …, "channels": {"images": …}}')
     return value
+
+
+def check_location(location: S3Uri, platform: Platform) -> None:
+    """Raises ValueError where no manifest of this deployment can lie: nothing outside its inputs is read."""
+    inputs = location.bucket == platform.inputs_bucket and location.key.startswith(contract.INPUTS_PREFIX)
+    named = location.name == contract.MANIFEST_NAME and not location.is_folder
+    if not (inputs and named and _DATASET.fullmatch(dataset_of(location))):
+        wanted = f"s3://{platform.inputs_bucket}/{contract.INPUTS_PREFIX}<dataset>/{contract.MANIFEST_NAME}"
+        raise ValueError(f"lies at {location}, but manifests of this deployment lie at {wanted}")
 
 
 def dataset_of(location: S3Uri) -> str:
@@ -131,14 +143,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"holds {name}, which JSON does not have: write a number")
-
-
-def _location_problems(location: S3Uri, platform: Platform) -> Iterable[Problem]:
-    wanted = f"s3://{platform.inputs_bucket}/{contract.INPUTS_PREFIX}<dataset>/{contract.MANIFEST_NAME}"
-    if location.bucket != platform.inputs_bucket or not location.key.startswith(contract.INPUTS_PREFIX):
-        yield Problem("$", f"lies at {location}, but manifests of this deployment lie at {wanted}")
-    elif not _DATASET.fullmatch(dataset_of(location)):
-        yield Problem("$", f"lies at {location}: put it in a dataset's folder, {wanted}")
 
 
 def _with_overrides(

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+LISTED = 30  # known names at the most: a folder may hold thousands
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -38,7 +40,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = list(known)
     if guess := nearest(word, names):
         return f' (did you mean "{guess}"?)'
-    return f" (known: {', '.join(names)})" if names else ""
+    if not names:
+        return ""
+    more = ", …" if len(names) > LISTED else ""
+    return f" (known: {', '.join(names[:LISTED])}{more})"
 
 
 def shown(value: Any) -> str:
