@@ -81,9 +81,10 @@ class _View:
         if isinstance(event, Mapping):
             secondary = event.get("SecondaryStatus") or event["TrainingJobStatus"]
             self.step(f"The job: {secondary}")
-        else:  # a terminal shows one line of each, a file all of it
-            whole = not self._console.is_terminal
-            self._console.print(f"  {event.message}", soft_wrap=whole, no_wrap=True, overflow="ellipsis")
+        elif self._console.is_terminal:  # as much of a line as fits
+            self._console.print(f"  {event.message}", no_wrap=True, overflow="ellipsis")
+        else:
+            self._console.print(f"  {event.message}", soft_wrap=True)
 
 
 def _report(outcome: "Outcome", name: str, keep: bool) -> None:

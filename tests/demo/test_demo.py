@@ -120,9 +120,11 @@ def test_four_people_with_two_pictures_will_do(tmp_path: Path) -> None:
     demo.require_enough(read_folder(people(tmp_path, dict.fromkeys("abcd", 2))))
 
 
-def test_the_demos_hyperparameters_are_known(tmp_path: Path) -> None:
-    document = json.loads(read_folder(people(tmp_path, {"ada": 1}), demo.HYPERPARAMETERS).document)
-    assert len(document["hyperparameters"]) == len(demo.HYPERPARAMETERS)
+@pytest.mark.parametrize("own", [demo.FOR_DRAWN_FACES, demo.FOR_PHOTOGRAPHS])
+def test_the_demos_hyperparameters_are_known(tmp_path: Path, own: tuple[str, ...]) -> None:
+    settings = demo.HYPERPARAMETERS + own
+    document = json.loads(read_folder(people(tmp_path, {"ada": 1}), settings).document)
+    assert len(document["hyperparameters"]) == len(settings)
     resolve(ALGORITHMS["arcface"], {}, document["hyperparameters"])
 
 
