@@ -15,7 +15,7 @@ demo: setup
 	facetrain demo
 
 test: setup
-	pytest
+	pytest -n 2 --dist loadgroup
 
 lint: setup
 	ruff check .

@@ -34,6 +34,17 @@ def cloud(facetrain_home: Path) -> Cloud:
     return local_cloud.up(progress=print)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What pytest-xdist keeps on one worker: rooms whose tests share something dear, else a file at a time.
+
+    `infra` synthesizes every stage once; `whole_path` takes permissions away from roles that all its tests use.
+    """
+    for item in items:
+        parts = item.path.relative_to(Path(__file__).parent).parts
+        group = parts[0] if parts[0] in ("infra", "whole_path") else "/".join(parts)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """The controller runs this after its last worker: every cloud of the run goes, whichever test left it."""
     if hasattr(session.config, "workerinput"):

@@ -11,7 +11,7 @@ import pytest
 from tests.whole_path.account import Account, manifest, until
 from training.jobs import contract
 
-pytestmark = [pytest.mark.cloud, pytest.mark.xdist_group("permissions")]
+pytestmark = pytest.mark.cloud
 
 
 @contextmanager
