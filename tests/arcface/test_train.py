@@ -25,7 +25,7 @@ KNOBS = SMALL | {"algorithm": "arcface", "holdout_fraction": 0.4}
 
 
 def environment(base: Path) -> dict[str, str]:
-    """As little as a container has. Two cores are shared with other tests: waiting threads must not spin."""
+    """As little as a container has. One thread, for the processors are shared with other tests."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return kept | {contract.BASE_DIR_VARIABLE: str(base), "OMP_NUM_THREADS": "1"}
 
