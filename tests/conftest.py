@@ -37,7 +37,7 @@ def cloud(facetrain_home: Path) -> Cloud:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What pytest-xdist keeps on one worker: rooms whose tests share something dear, else a file at a time.
 
-    `infra` synthesizes every stage once; `whole_path` takes permissions away from roles that all its tests use.
+    `infra` synthesizes every stage once; `whole_path` takes permissions away from roles that all of it uses.
     """
     for item in items:
         parts = item.path.relative_to(Path(__file__).parent).parts
