@@ -138,7 +138,7 @@ def tell(line: str) -> None:
 
 
 def run() -> int:
-    # Read when torch is imported. By default threads that wait for others spin; beside other busy processes that
-    # made a step four times slower (MobileFaceNet on two shared processors: 5 images a second, so 20).
+    # Read when torch is imported. By default threads that wait for others spin; beside other busy processes
+    # that made a step four times slower (MobileFaceNet on two shared processors: 5 images a second, not 20).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return main(sys.argv[1:], os.environ)
