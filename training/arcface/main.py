@@ -127,6 +127,8 @@ def _config_error(path: str, message: str) -> Exception:
 def _train(paths: ContainerPaths, environment: Mapping[str, str]) -> int:
     config = read_config(paths)
     resources = _read_json(paths.resource_config)
+    if paths.channel("landmarks").exists():
+        tell("the landmarks channel is not read: images are taken as aligned faces and scaled to 112x112")
     from training.arcface.launch import launch  # noqa: PLC0415  (torch takes seconds to import)
 
     return launch(paths, config, resources, environment)

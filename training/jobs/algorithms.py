@@ -61,7 +61,13 @@ ARCFACE_KNOBS: Mapping[str, Knob] = {
     "epochs": Knob(int, 20, "passes over the images", minimum=1, maximum=1000),
     "max_steps": Knob(int, 0, "stop after so many steps; 0: after the epochs", minimum=0, maximum=10**8),
     "batch_size": Knob(int, 128, "images per step on each device", minimum=2, maximum=8192),
-    "lr": Knob(float, 0.02, "peak learning rate at batch 128 on one device", above=0, maximum=10),
+    "lr": Knob(
+        float,
+        0.02,
+        "peak learning rate; 0.02 suits a global batch of 128, 0.1 one of 1024",
+        above=0,
+        maximum=10,
+    ),
     "momentum": Knob(float, 0.9, "of SGD", minimum=0, maximum=0.999),
     "weight_decay": Knob(float, 5e-4, "of SGD", minimum=0, maximum=1),
     "warmup_epochs": Knob(float, 0.0, "linear warm-up, in epochs", minimum=0, maximum=100),
@@ -92,7 +98,7 @@ ARCFACE_KNOBS: Mapping[str, Knob] = {
     "seed": Knob(
         int, 0, "of the split, the order, the initial weights and the flips", minimum=0, maximum=2**31 - 1
     ),
-    "workers": Knob(int, -1, "decoding processes; -1: one per processor", minimum=-1, maximum=256),
+    "workers": Knob(int, -1, "decoding threads; -1: one per processor", minimum=-1, maximum=256),
     "checkpoint_seconds": Knob(float, 600.0, "time between checkpoints", above=0, maximum=86400),
     "log_interval": Knob(int, 20, "steps between log lines", minimum=1, maximum=10**6),
     "max_unreadable": Knob(float, 0.1, "largest share of unreadable images", minimum=0, maximum=1),
