@@ -19,13 +19,13 @@ pytestmark = pytest.mark.cloud
 def test_a_drop_with_the_aws_command_line_ends_with_a_model_in_s3(
     account: Account, faces: Path, tmp_path: Path
 ) -> None:
-    account.upload("staff", faces)
+    account.upload("dropped", faces)
     file = tmp_path / "manifest.json"
     file.write_text(json.dumps(manifest()))
-    done = account.aws("s3", "cp", str(file), str(account.manifest_uri("staff")))
+    done = account.aws("s3", "cp", str(file), str(account.manifest_uri("dropped")))
     assert done.returncode == 0, done.stderr
-    until(lambda: any("-staff-" in name for name in account.names()), "the job to start")
-    (name,) = [name for name in account.names() if "-staff-" in name]
+    until(lambda: any("-dropped-" in name for name in account.names()), "the job to start")
+    (name,) = [name for name in account.names() if "-dropped-" in name]
 
     assert account.wait_for_end(name)["TrainingJobStatus"] == "Completed"
 
@@ -52,7 +52,7 @@ def test_a_drop_with_the_aws_command_line_ends_with_a_model_in_s3(
     )
     assert any("loss=" in event["message"] for event in events["events"])
 
-    record = json.loads(account.read(job_record(account.deployment.platform, "staff", name)))
+    record = json.loads(account.read(job_record(account.deployment.platform, "dropped", name)))
     assert record["request"]["TrainingJobName"] == name
 
 
