@@ -113,6 +113,7 @@ def test_ctrl_c_ends_with_130(facetrain: Facetrain, aws: FakeAws) -> None:
     program = (
         "import os, signal, threading\n"
         "from facetrain.cli.entry import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # nohup and & switch it off
         "threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "main(['jobs'])\n"
     )
