@@ -78,16 +78,19 @@ def read_folder(directory: Path, settings: Iterable[str] = ()) -> Folder:
 
 def check_dataset_name(name: str, place: str) -> None:
     """Raises InputError where `name` would be awkward as a folder in S3 and as a part of a job's name."""
-    allowed = name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
-    if allowed and name[0].isalnum() and len(name) <= 100:
+    plain = plain_name(name)
+    if name and name == plain:
         return
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in name).strip("-_.")[
-        :100
-    ]
     hint = f', such as "{plain}"' if plain else ""
     raise InputError.because(
         place, f'"{name}" cannot name a dataset: use up to 100 letters, digits, "-", "_" and "."{hint}'
     )
+
+
+def plain_name(text: str) -> str:
+    """What of `text` can name a dataset; may be empty."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in text)
+    return plain.lstrip("-_.")[:100]
 
 
 def _walk(directory: Path) -> Iterator[tuple[str, Path]]:

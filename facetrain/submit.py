@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from facetrain.client import Connection, Deployment, discover, explain, is_missing
 from facetrain.errors import InputError, OperationError
-from facetrain.folder import check_dataset_name
+from facetrain.folder import check_dataset_name, plain_name
 from facetrain.storage import Store
 from training.jobs import contract, manifest
 from training.jobs.platform import Platform
@@ -48,18 +48,22 @@ def request_of(
 
     Needs no cloud for a file: where no deployment can be read, made-up values stand in, and `note` is told.
     """
-    platform, deployed = _platform(connection, stage, note)
+    platform, made_up = _platform(connection, stage)
+    notes = [made_up] if made_up else []
     if address.startswith("s3://"):
         location, source = _read_s3(connection, address)
-        if not deployed:
+        if made_up:
             platform = dataclasses.replace(platform, inputs_bucket=location.bucket)
     else:
         source = read_file(Path(address))
-        location = S3Uri(platform.inputs_bucket, _key(dataset_name(Path(address), dataset)))
-        note("the job's name ends with a digest of the upload's version: this one is of the file's content")
+        name = dataset or plain_name(Path(address).resolve().parent.name) or "dataset"  # nothing is written
+        location = S3Uri(platform.inputs_bucket, _key(dataset_name(Path(address), name)))
+        notes.append("the job's name ends with a digest of the upload's version: here, of the file's content")
     parsed = manifest.parse(source.data, location, platform)
-    if deployed and address.startswith("s3://"):
+    if address.startswith("s3://") and not made_up:
         _check_channels(parsed, Store(connection.client("s3")))
+    for line in notes:  # of a request only: what is refused is answered with its errors alone
+        note(line)
     return build_request(parsed, platform, job_name(platform, location, parsed.dataset, source.revision))
 
 
@@ -102,15 +106,15 @@ def read_file(path: Path) -> Source:
     return Source(data, hashlib.md5(data, usedforsecurity=False).hexdigest())
 
 
-def _platform(connection: Connection, stage: str, note: Note) -> tuple[Platform, bool]:
+def _platform(connection: Connection, stage: str) -> tuple[Platform, str]:
+    """The deployment's platform and nothing more to say, or a made-up one and why it is made up."""
     try:
-        return discover(connection, stage).platform, True
+        return discover(connection, stage).platform, ""
     except OperationError as error:
         reason = str(error)
     except (BotoCoreError, ClientError) as error:
         reason = explain(error)
-    note(f"no deployment was read, so role, image and buckets are made up ({reason})")
-    return Platform.example(), False
+    return Platform.example(), f"no deployment was read, so role, image and buckets are made up ({reason})"
 
 
 def _address(text: str) -> S3Uri:

@@ -7,6 +7,8 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
+from facetrain.errors import InputError
+from facetrain.submit import dataset_name
 from tests.cli.conftest import PLATFORM, Facetrain
 from tests.cli.fake_aws import FakeAws, Object, fields_of
 from training.jobs.request import job_name
@@ -123,13 +125,31 @@ def test_a_folder_is_answered_with_the_manifest_in_it(no_cloud: Facetrain, manif
     assert f"did you mean {manifest}?" in ran.err
 
 
-def test_a_folder_that_cannot_name_a_dataset_asks_for_a_name(no_cloud: Facetrain, tmp_path: Path) -> None:
-    path = tmp_path / "My photos!" / "manifest.json"
+def test_a_folder_that_cannot_name_a_dataset_is_no_hindrance_to_a_dry_run(
+    no_cloud: Facetrain, tmp_path: Path
+) -> None:
+    path = tmp_path / "My photos" / "manifest.json"
     path.parent.mkdir()
     path.write_text(json.dumps(SMALLEST))
     ran = no_cloud("submit", path, "--dry-run")
+    assert ran.code == 0
+    assert "-My-photos-" in json.loads(ran.out)["TrainingJobName"]
+
+
+def test_a_folder_that_cannot_name_a_dataset_asks_for_a_name_before_a_write(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InputError, match=r'"My photos" cannot name a dataset.*such as "My-photos"'):
+        dataset_name(tmp_path / "My photos" / "manifest.json", None)
+
+
+def test_a_refused_manifest_is_answered_with_its_errors_alone(no_cloud: Facetrain, tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(SMALLEST | {"schema": 2, "extra": 1}))
+    ran = no_cloud("submit", path, "--dry-run")
     assert ran.code == 2
-    assert 'such as "My-photos"' in ran.err
+    assert [line.partition(": ")[0] for line in ran.err.splitlines()] == ["extra", "schema"]
+    assert ran.out == ""
 
 
 def test_a_dry_run_of_an_s3_address_reads_it(facetrain: Facetrain, aws: FakeAws) -> None:
