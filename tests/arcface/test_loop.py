@@ -117,8 +117,8 @@ def test_estimating_statistics_leaves_training_as_it_is() -> None:
     for estimates in (False, True):
         loop, _ = loop_of(data, Settings(batch_size=4, epochs=1, lr=0.1))
         if estimates:
-            loop.learner.estimate_statistics([to_input(data.images.take(slice(4))[0], torch.device("cpu"))])
-            # type: ignore[arg-type]
+            pixels, _ = data.images.take(np.arange(4))
+            loop.learner.estimate_statistics([to_input(pixels, torch.device("cpu"))])
         loop.run()
         states.append(dict(loop.learner.backbone.named_parameters()))
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
