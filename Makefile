@@ -14,8 +14,10 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
 demo: setup
 	facetrain demo
 
+# Tests on the cloud stop each other's jobs and take permissions away, so they run one after another.
 test: setup
-	pytest -n 2 --dist loadgroup
+	pytest -n 2 --dist loadfile -m "not cloud"
+	pytest -m cloud
 
 lint: setup
 	ruff check .

@@ -34,18 +34,6 @@ def cloud(facetrain_home: Path) -> Cloud:
     return local_cloud.up(progress=print)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What pytest-xdist keeps on one worker: tests that share something, else a file at a time.
-
-    Tests on the cloud stop each other's jobs and take permissions away; `infra` synthesizes every stage once.
-    """
-    for item in items:
-        parts = item.path.relative_to(Path(__file__).parent).parts
-        alone = "cloud" if item.get_closest_marker("cloud") else "/".join(parts)
-        item.add_marker(pytest.mark.xdist_group("infra" if parts[0] == "infra" else alone))
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """The controller runs this after its last worker: every cloud of the run goes, whichever test left it."""
     if hasattr(session.config, "workerinput"):
