@@ -1,4 +1,4 @@
-"""AWS as the launcher needs it: a few calls, their expected errors as values. Only this module knows boto3.
+"""AWS as the launcher needs it: a few calls, expected errors as values. Only this module knows botocore.
 
 Errors are told by their code, never by their text, which AWS changes at will.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
+import botocore.session  # not boto3: its resources and transfers cost a cold start and serve nothing here
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -37,8 +37,12 @@ class Clients:
     def __init__(self, region: str) -> None:
         self._region = region
 
-    def _client(self, service: Any) -> Any:
-        return boto3.client(service, region_name=self._region, config=CALLS)
+    @functools.cached_property
+    def _session(self) -> Any:
+        return botocore.session.get_session()
+
+    def _client(self, service: str) -> Any:
+        return self._session.create_client(service, region_name=self._region, config=CALLS)
 
     @functools.cached_property
     def s3(self) -> Any:
