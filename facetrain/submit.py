@@ -15,7 +15,7 @@ from facetrain.folder import check_dataset_name, plain_name
 from facetrain.storage import Store
 from training.jobs import contract, manifest
 from training.jobs.platform import Platform
-from training.jobs.request import build_request, job_name, output_folder
+from training.jobs.request import build_request, job_name, model_artifact
 from training.jobs.uri import S3Uri
 
 Note = Callable[[str], None]
@@ -78,13 +78,13 @@ def submit(address: str, dataset: str | None, deployment: Deployment) -> Started
     else:
         location = _upload(Path(address), dataset, deployment)
     answer = deployment.launch(location)
-    outputs = output_folder(deployment.platform, manifest.dataset_of(location))
+    model = model_artifact(deployment.platform, manifest.dataset_of(location), answer["job_name"])
     return Started(
         answer["job_name"],
         answer["job_arn"],
         answer["status"],
         str(location),
-        str(outputs.join(f"{answer['job_name']}/output/model.tar.gz")),
+        str(model),
         answer.get("message", ""),
     )
 

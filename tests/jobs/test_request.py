@@ -16,7 +16,7 @@ from training.jobs.algorithms import ALGORITHMS
 from training.jobs.instance_types import INSTANCE_TYPES
 from training.jobs.limits import RequestError
 from training.jobs.platform import Platform
-from training.jobs.request import build_request, job_name, model_artifact
+from training.jobs.request import build_request, job_name, model_artifact, output_folder
 from training.jobs.uri import S3Uri
 
 SAGEMAKER: Any = botocore.session.get_session().get_service_model("sagemaker")
@@ -86,7 +86,9 @@ def test_the_model_lies_where_sagemaker_puts_it() -> None:
     expected = (
         f"s3://{PLATFORM.outputs_bucket}/outputs/staff/facetrain-example-staff-0123/output/model.tar.gz"
     )
-    assert str(model_artifact(request_for(SMALLEST))) == expected
+    name = "facetrain-example-staff-0123"
+    assert request_for(SMALLEST)["OutputDataConfig"]["S3OutputPath"] == str(output_folder(PLATFORM, "staff"))
+    assert str(model_artifact(PLATFORM, "staff", name)) == expected
 
 
 @pytest.mark.parametrize(

@@ -87,10 +87,9 @@ def checkpoint_folder(platform: Platform, dataset: str, job_name: str) -> S3Uri:
     return S3Uri(platform.outputs_bucket, f"{contract.CHECKPOINTS_PREFIX}{dataset}/{job_name}/")
 
 
-def model_artifact(request: Mapping[str, Any]) -> S3Uri:
-    """Where the request's model will lie."""
-    folder = S3Uri.parse(request["OutputDataConfig"]["S3OutputPath"])
-    return folder.join(f"{request['TrainingJobName']}/output/model.tar.gz")
+def model_artifact(platform: Platform, dataset: str, job_name: str) -> S3Uri:
+    """Where the job's model will lie."""
+    return output_folder(platform, dataset).join(f"{job_name}/output/model.tar.gz")
 
 
 def job_record(platform: Platform, dataset: str, job_name: str) -> S3Uri:

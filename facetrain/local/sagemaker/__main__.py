@@ -26,9 +26,9 @@ from urllib.parse import urlsplit
 
 import botocore.session
 
+from facetrain.local.routes import EVENTS_PATH
 from facetrain.local.sagemaker import aws, operations, server
 from facetrain.local.sagemaker.authorize import BridgeAuthority
-from facetrain.local.sagemaker.bridge import EVENTS_PATH
 from facetrain.local.sagemaker.execution import Grace
 from facetrain.local.sagemaker.jobs import Jobs
 from facetrain.local.sagemaker.lifecycle import Workshop

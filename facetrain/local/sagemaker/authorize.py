@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from facetrain.local.sagemaker.bridge import AUTHENTICATE_PATH, AUTHORIZE_PATH
+from facetrain.local.routes import AUTHENTICATE_PATH, AUTHORIZE_PATH
 from facetrain.local.sagemaker.errors import ServiceError
 from facetrain.local.sagemaker.wire import Request
 

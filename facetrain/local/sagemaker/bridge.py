@@ -14,9 +14,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-AUTHENTICATE_PATH = "/_facetrain/authenticate"
-AUTHORIZE_PATH = "/_facetrain/authorize"
-EVENTS_PATH = "/_facetrain/events"
+from facetrain.local.routes import AUTHORIZE_PATH, EVENTS_PATH
 
 Route = Callable[[Mapping[str, Any], str, str], dict[str, Any]]
 

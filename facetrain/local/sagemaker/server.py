@@ -10,6 +10,7 @@ from typing import Any
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
+from facetrain.local.routes import SAGEMAKER_HEALTH_PATH
 from facetrain.local.sagemaker.wire import Request, Response
 
 Scope = MutableMapping[str, Any]
@@ -17,7 +18,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Handle = Callable[[Request], Response]
 
-HEALTH_PATH = "/_facetrain/health"
 BODY_LIMIT = 4 * 1024 * 1024  # bytes; the largest lawful CreateTrainingJob is well below one
 DRAIN_SECONDS = 1  # for requests under way when the end comes
 
@@ -35,7 +35,7 @@ class App:
             await _respond(send, await self._answer(scope, receive))
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
-        if scope["path"] == HEALTH_PATH:
+        if scope["path"] == SAGEMAKER_HEALTH_PATH:
             return Response(200, json.dumps(self._status()).encode(), {"content-type": "application/json"})
         body = await _body(receive)
         if body is None:
