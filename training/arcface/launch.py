@@ -97,7 +97,7 @@ _NO_FAILURE = (0, contract.EXIT_STOPPED, -signal.SIGTERM)
 
 
 def _child(job: trainer.Job, world: World, meeting: Meeting) -> None:
-    raise SystemExit(main.guarded(job.paths, lambda: run_rank(job, world, meeting)))
+    main.leave(main.guarded(job.paths, lambda: run_rank(job, world, meeting)))
 
 
 def _signal(children: Sequence[BaseProcess], number: signal.Signals) -> None:
