@@ -89,6 +89,14 @@ class _Lean(ast.NodeTransformer):
                 rest.annotation = None
         return self._without_docstring(node)
 
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """What a knob means is said in the documentation; the launcher only checks it."""
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id == "Knob":
+            kind, default, _doc, *rest = node.args
+            node.args = [kind, default, ast.Constant(""), *rest]
+        return node
+
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         return self._without_docstring(node)
 

@@ -18,7 +18,3 @@ def test_every_knob_is_a_setting_of_its_kind_and_nothing_else_is() -> None:
 def test_settings_are_what_resolve_gives() -> None:
     settings = Settings.from_config(resolve(ALGORITHMS["arcface"], {}, {"network": "mbf", "epochs": "3"}))
     assert settings == Settings(network="mbf", epochs=3)
-
-
-def test_there_are_no_more_knobs_than_a_person_can_know() -> None:
-    assert len(KNOBS) <= 25

@@ -68,5 +68,6 @@ def test_a_train_args_file_that_holds_no_object_is_refused(text: str, words: str
         parse_train_args(text)
 
 
-def test_there_are_no_more_than_25_knobs() -> None:
-    assert len(ARCFACE.knobs) <= 25
+def test_a_new_knob_is_a_decision_not_a_habit() -> None:
+    """docs/adr/0004 says why there are so many; whoever adds one takes another away, or changes that page."""
+    assert len(ARCFACE.knobs) <= 37

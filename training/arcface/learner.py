@@ -14,7 +14,7 @@ from training.arcface.distributed import World
 from training.arcface.head import ArcFaceHead, Margin
 from training.arcface.settings import Settings
 
-HEAD = "head.centres"
+CENTRES = "centres"
 
 
 def to_input(pixels: NDArray[Any], device: torch.device, flips: NDArray[Any] | None = None) -> Tensor:
@@ -115,35 +115,39 @@ class Learner:
                 torch.distributed.broadcast(buffer, src=0)
 
     def state(self) -> dict[str, Any]:
-        """Everything that a checkpoint needs, on the CPU. All ranks must call it together."""
-        backbone = {key: value.detach().cpu() for key, value in self.backbone.state_dict().items()}
+        """What every rank has alike, as copies on the CPU: training may go on while they are written."""
+        backbone = {key: _copy(value) for key, value in self.backbone.state_dict().items()}
         moments = {
-            name: {key: value.cpu() for key, value in self.optimizer.state[weight].items()}
+            name: {key: _copy(value) for key, value in self.optimizer.state[weight].items()}
             for name, weight in self._weights().items()
         }
-        moments[HEAD] = {
-            key: self.world.whole(value, self.head.classes).cpu()
-            for key, value in self.optimizer.state[self.head.centres].items()
-        }
-        centres = self.world.whole(self.head.centres.detach(), self.head.classes).cpu()
-        return {"backbone": backbone, "centres": centres, "optimizer": moments}
+        return {"backbone": backbone, "optimizer": moments}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Undoes `state`, on any number of ranks."""
+        """Undoes `state`."""
         self.backbone.load_state_dict(state["backbone"])
-        mine = slice(self.head.first, self.head.last)
-        with torch.no_grad():
-            self.head.centres.copy_(state["centres"][mine])
         for name, weight in self._weights().items():
             self._load_moments(weight, state["optimizer"][name])
-        own = {key: value[mine] for key, value in state["optimizer"][HEAD].items()}
-        self._load_moments(self.head.centres, own)
+
+    def rows(self) -> dict[str, Tensor]:
+        """This rank's rows of the head: the centres and the optimizer's moments, each (rows, d)."""
+        return {CENTRES: self.head.centres.detach(), **self.optimizer.state[self.head.centres]}
+
+    def load_rows(self, rows: Mapping[str, Tensor]) -> None:
+        """Undoes `rows`."""
+        with torch.no_grad():
+            self.head.centres.copy_(rows[CENTRES])
+        self._load_moments(self.head.centres, {key: value for key, value in rows.items() if key != CENTRES})
 
     def _load_moments(self, weight: nn.Parameter, moments: Mapping[str, Tensor]) -> None:
         # A copy in the weight's own memory layout, or sums over it would round differently than before.
         self.optimizer.state[weight] = {
             key: torch.empty_like(weight).copy_(value) for key, value in moments.items()
         }
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True)
 
 
 def fresh_backbone(settings: Settings) -> nn.Module:

@@ -2,28 +2,25 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
-from training.arcface import checkpoint, hardware, report, weights
+from training.arcface import hardware, report, weights
 from training.arcface.data import split
 from training.arcface.data.listing import Listing, find
 from training.arcface.data.order import STATISTICS, generator
 from training.arcface.data.store import Dataset, Decoding, open_dataset
 from training.arcface.distributed import World
-from training.arcface.errors import TrainingError
 from training.arcface.learner import Learner, fresh_backbone, to_input
 from training.arcface.loop import Loop, Plan, Progress
+from training.arcface.saving import Saver, fingerprint
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
-from training.arcface.verification.metrics import verify
-from training.arcface.verification.pairs import draw
+from training.arcface.verification.evaluate import evaluate
 from training.jobs.contract import ContainerPaths
 
 Log = Callable[[str], None]
@@ -66,19 +63,17 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
     plan = Plan.make(len(data.train.listing), settings, world, embedded=_embedded(data))
     learner = _learner(job, plan, len(data.train.listing.identities), world, log)
     marks = fingerprint(settings, plan, data.train.listing)
-    progress = _resume(job, learner, plan, marks, log)
-
-    def save(progress: Progress) -> None:
-        _save(job, learner, progress, marks, log)
+    saver = Saver(job.paths.checkpoints, learner, marks, log)
+    progress = saver.resume(plan)
 
     def verification() -> dict[str, Any] | None:
         if progress.step:  # before the first step the untrained network is measured as it is
             settle_statistics(learner, data.train, plan)
         learner.share_buffers()
         _agree(learner, log)
-        return _verification(learner, data.held_out, settings, log)
+        return evaluate(learner, data.held_out, settings, log)
 
-    Loop(learner, data.train, plan, progress, stop=stop, save=save, verify=verification, log=log).run()
+    Loop(learner, data.train, plan, progress, stop=stop, save=saver.save, verify=verification, log=log).run()
     if world.rank == 0:
         report.write_model(job.paths.model, learner.backbone, data.train.listing, settings)
         figures = _figures(data, plan, progress, time.monotonic() - started)
@@ -171,82 +166,7 @@ def digest(module: nn.Module) -> str:
     return total.hexdigest()[:12]
 
 
-# -- Checkpoints -------------------------------------------------------------------------------------------
-
-
-def fingerprint(settings: Settings, plan: Plan, listing: Listing) -> dict[str, str]:
-    """What must not change between two parts of one run, each under the name a message would use."""
-    return {
-        "network": settings.network,
-        "seed": str(settings.seed),
-        "batch size": str(plan.batch),
-        "images or their identities": hashlib.sha256(
-            "\n".join(
-                f"{file}\t{label}" for file, label in zip(listing.files, listing.labels, strict=True)
-            ).encode()
-        ).hexdigest()[:12],
-    }
-
-
-def _resume(job: Job, learner: Learner, plan: Plan, marks: Mapping[str, str], log: Log) -> Progress:
-    """The progress of the newest whole checkpoint, its state loaded; a new one where there is none."""
-    world = learner.world
-    state: dict[str, Any] | None = None
-    if world.rank == 0:
-        state = checkpoint.newest(job.paths.checkpoints, log)
-    state = world.from_first(state)
-    if state is None:
-        return Progress()
-    if changed := [name for name, value in marks.items() if state["marks"].get(name) != value]:
-        raise TrainingError(
-            f"{job.paths.checkpoints} holds a checkpoint of another run: {', '.join(changed)} changed since: "
-            f"start under a new job name, or empty that folder"
-        )
-    learner.load_state(state)
-    progress = Progress(**state["progress"])
-    log(f"resumed step={progress.step}/{plan.total}")
-    return progress
-
-
-def _save(job: Job, learner: Learner, progress: Progress, marks: Mapping[str, str], log: Log) -> None:
-    """All ranks together; rank 0 writes.
-
-    A full disk is told, and training goes on without this checkpoint.
-    """
-    state = learner.state() | {"progress": progress.as_dict(), "marks": dict(marks)}
-    if learner.world.rank != 0:
-        return
-    try:
-        checkpoint.save(job.paths.checkpoints, progress.step, state)
-        log(f"checkpoint step={progress.step}")
-    except OSError as error:
-        log(f"checkpoint failed step={progress.step}: {error}: free some space or raise volume_gb")
-
-
-# -- Verification ------------------------------------------------------------------------------------------
-
-
-def _verification(
-    learner: Learner, held_out: Dataset | None, settings: Settings, log: Log
-) -> dict[str, Any] | None:
-    if held_out is None:
-        return None
-    found = verify(*draw(held_out.listing.labels, settings.seed).scores(embeddings(learner, held_out)))
-    log(f"verification {found.line()}")
-    return found.as_dict()
-
-
-def embeddings(learner: Learner, dataset: Dataset, batch: int = 64) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Of every image, (n, 512), of length 1. The ranks share the work; all of them get all."""
-    world, count = learner.world, len(dataset.listing)
-    first, last = world.shard(count)
-    own = []
-    for start in range(first, last, batch):
-        pixels, _ = dataset.images.take(np.arange(start, min(start + batch, last)))
-        own.append(learner.embed(to_input(pixels, world.device)))
-    shard = torch.cat(own) if own else torch.empty((0, 512), device=world.device)
-    result: np.ndarray[Any, np.dtype[np.float32]] = world.whole(shard, count).cpu().numpy()
-    return result
+# -- Figures -----------------------------------------------------------------------------------------------
 
 
 def _figures(data: Data, plan: Plan, progress: Progress, seconds: float) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from training.jobs import contract
 
-NETWORKS = ("r18", "r34", "r50", "r100", "r200", "mbf", "mbf_large")
+NETWORKS = ("r18", "r34", "r50", "r100", "r200", "mbf", "mbf_large", "vit_t", "vit_s", "vit_b")
+BEST_METRICS = ("accuracy", "eer", "auc", "rank_1", "tar_at_far_1e-2", "tar_at_far_1e-3", "tar_at_far_1e-4")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ ARCFACE_KNOBS: Mapping[str, Knob] = {
     "epochs": Knob(int, 20, "passes over the images", minimum=1, maximum=1000),
     "max_steps": Knob(int, 0, "stop after so many steps; 0: after the epochs", minimum=0, maximum=10**8),
     "batch_size": Knob(int, 128, "images per step on each device", minimum=2, maximum=8192),
+    "accumulate": Knob(
+        int, 1, "parts of a step, each of batch_size images on each device", minimum=1, maximum=1024
+    ),
+    "optimizer": Knob(str, "sgd", "of network and centres", choices=("sgd", "adamw")),
     "lr": Knob(
         float,
         0.02,
@@ -68,14 +73,38 @@ ARCFACE_KNOBS: Mapping[str, Knob] = {
         above=0,
         maximum=10,
     ),
-    "momentum": Knob(float, 0.9, "of SGD", minimum=0, maximum=0.999),
-    "weight_decay": Knob(float, 5e-4, "of SGD", minimum=0, maximum=1),
+    "lr_decay": Knob(
+        str,
+        "polynomial",
+        "from the peak to 0: in a straight line, or along a cosine",
+        choices=("polynomial", "cosine"),
+    ),
+    "retry_lr": Knob(
+        float,
+        0.0,
+        "where the loss is no number, try once more with lr times this; 0: stop at once",
+        minimum=0,
+        maximum=0.9,
+    ),
+    "momentum": Knob(float, 0.9, "of SGD; of AdamW the first beta", minimum=0, maximum=0.999),
+    "weight_decay": Knob(float, 5e-4, "of either optimizer", minimum=0, maximum=1),
+    "ema": Knob(
+        float,
+        0.0,
+        "decay of the weights' moving average, which is verified and kept; 0: none",
+        minimum=0,
+        maximum=0.99999,
+    ),
     "warmup_epochs": Knob(float, 0.0, "linear warm-up, in epochs", minimum=0, maximum=100),
     "gradient_clip": Knob(
         float, 5.0, "largest gradient norm of the backbone; 0: none", minimum=0, maximum=1e6
     ),
+    "loss": Knob(
+        str, "arcface", "margin of the softmax", choices=("arcface", "cosface", "adaface", "combined")
+    ),
     "scale": Knob(float, 64.0, "s of the margin softmax", above=0, maximum=1000),
-    "margin": Knob(float, 0.5, "m of ArcFace, in radians", minimum=0, maximum=1.5),
+    "margin": Knob(float, 0.5, "m of ArcFace (radians), CosFace or AdaFace", minimum=0, maximum=1.5),
+    "margins": Knob(str, "1,0.5,0", "m1,m2,m3 of the combined loss: cos(m1 theta + m2) - m3"),
     "margin_gradient": Knob(
         str,
         "exact",
@@ -85,8 +114,20 @@ ARCFACE_KNOBS: Mapping[str, Knob] = {
     "label_smoothing": Knob(
         float, 0.0, "share of the target spread over all classes", minimum=0, maximum=0.5
     ),
+    "sample_rate": Knob(
+        float, 1.0, "share of the other classes that each step compares with", above=0, maximum=1
+    ),
+    "interclass_filter": Knob(
+        float,
+        0.0,
+        "leave out other classes whose cosine is above this: likely the same person; 0: none",
+        minimum=0,
+        maximum=1,
+    ),
     "flip": Knob(bool, True, "mirror images at random"),
-    "precision": Knob(str, "auto", "auto: bf16 where the device has it", choices=("auto", "fp32", "bf16")),
+    "precision": Knob(
+        str, "auto", "auto: bf16 where the device has it", choices=("auto", "fp32", "bf16", "fp16")
+    ),
     "compile": Knob(str, "auto", "torch.compile; auto: where it pays", choices=("auto", "on", "off")),
     "holdout_fraction": Knob(
         float,
@@ -95,13 +136,24 @@ ARCFACE_KNOBS: Mapping[str, Knob] = {
         minimum=0,
         maximum=0.9,
     ),
+    "best_metric": Knob(
+        str, "last", "keep the weights that verify best by this, or the last", choices=("last", *BEST_METRICS)
+    ),
+    "patience": Knob(
+        int, 0, "stop after so many verifications without a better one; 0: never", minimum=0, maximum=1000
+    ),
     "seed": Knob(
         int, 0, "of the split, the order, the initial weights and the flips", minimum=0, maximum=2**31 - 1
     ),
     "workers": Knob(int, -1, "decoding threads; -1: one per processor", minimum=-1, maximum=256),
     "checkpoint_seconds": Knob(float, 600.0, "time between checkpoints", above=0, maximum=86400),
+    "checkpoint_steps": Knob(
+        int, 0, "steps between checkpoints, beside the time; 0: by time alone", minimum=0, maximum=10**8
+    ),
     "log_interval": Knob(int, 20, "steps between log lines", minimum=1, maximum=10**6),
     "max_unreadable": Knob(float, 0.1, "largest share of unreadable images", minimum=0, maximum=1),
+    "thumbnails": Knob(bool, True, "show the hardest pairs as pictures in the report"),
+    "tracking_uri": Knob(str, "", "MLflow server to tell the figures to; empty: none"),
 }
 
 ARCFACE_METRICS = (
@@ -111,6 +163,7 @@ ARCFACE_METRICS = (
     _metric("validation:accuracy", "verification", "accuracy"),
     _metric("validation:eer", "verification", "eer"),
     _metric("validation:auc", "verification", "auc"),
+    _metric("validation:rank_1", "verification", "rank_1"),
     _metric("validation:tar_at_far_1e-2", "verification", "tar_at_far_1e-2"),
     _metric("validation:tar_at_far_1e-3", "verification", "tar_at_far_1e-3"),
 )
