@@ -14,10 +14,8 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
 demo: setup
 	facetrain demo
 
-# Tests on the cloud stop each other's jobs and take permissions away, so they run one after another.
 test: setup
-	pytest -n 2 --dist loadfile -m "not cloud"
-	pytest -m cloud
+	pytest -n 2
 
 lint: setup
 	ruff check .

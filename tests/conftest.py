@@ -1,10 +1,16 @@
-"""The cloud on this machine, started once for the whole run and stopped at its end."""
+"""The cloud on this machine, started once for the whole run and stopped at its end.
+
+Tests on the cloud stop each other's jobs and take permissions away: however many workers pytest-xdist has,
+one of them runs all those files, one after another, while the others run the rest.
+"""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from facetrain.local import cloud as local_cloud
 from facetrain.local.cloud import Cloud
@@ -43,3 +49,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         patch.setenv("FACETRAIN_HOME", str(folder))
         for lock in folder.glob("*.lock"):
             local_cloud.down(lock.stem, delete=True)
+
+
+class _OneWorkerForTheCloud(LoadFileScheduling):  # type: ignore[misc]  # it publishes no types
+    """A file's tests stay together, and so do all files that say `pytest.mark.cloud`.
+
+    xdist's own marker for this, xdist_group, is read too late in pytest 9: every test came without its group.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        on_the_cloud = "pytest.mark.cloud" in (self.config.rootpath / file).read_text(encoding="utf-8")
+        return "the cloud" if on_the_cloud else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    return _OneWorkerForTheCloud(config, log)
