@@ -4,7 +4,7 @@ One process per GPU (one per host without GPUs): NCCL between GPUs, gloo between
 SageMaker's resourceconfig.json.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -67,17 +67,35 @@ class World:
     def _shard_of(self, rank: int, count: int) -> tuple[int, int]:
         return rank * count // self.size, (rank + 1) * count // self.size
 
-    def gather(self, tensor: Tensor) -> Tensor:
-        """The tensors of all ranks, each of the same shape, one after the other."""
+    def row_counts(self, rows: int) -> list[int]:
+        """What every rank passes here, in rank order. Between processors, so that no GPU is waited for."""
+        if self.size == 1:
+            return [rows]
+        counts = torch.empty(self.size, dtype=torch.int64)
+        distributed.all_gather_into_tensor(counts, torch.tensor([rows]))
+        return counts.tolist()  # type: ignore[no-any-return]
+
+    def gather(self, tensor: Tensor, counts: Sequence[int] | None = None) -> Tensor:
+        """The rows of all ranks, one rank after the other.
+
+        tensor: (n, …), of the same shape on every rank but for n, which `counts` tells of each (from
+        `row_counts`); without it all have the same n.
+        """
         if self.size == 1:
             return tensor
-        parts = [torch.empty_like(tensor) for _ in range(self.size)]
-        distributed.all_gather(parts, tensor.contiguous())
-        return torch.cat(parts)
+        most = max(counts or [len(tensor)])
+        padded = tensor.new_zeros((most, *tensor.shape[1:]))
+        padded[: len(tensor)] = tensor
+        gathered = tensor.new_empty((self.size * most, *tensor.shape[1:]))
+        distributed.all_gather_into_tensor(gathered, padded)
+        if counts is None or min(counts) == most:
+            return gathered
+        return torch.cat([part[:rows] for part, rows in zip(gathered.split(most), counts, strict=True)])
 
-    def rows_of_this_rank(self, gathered: Tensor) -> Tensor:
-        """Undoes `gather`."""
-        return gathered.chunk(self.size)[self.rank]
+    def rows_of_this_rank(self, gathered: Tensor, counts: Sequence[int] | None = None) -> Tensor:
+        """Undoes `gather`: this rank's rows of (sum of counts, …)."""
+        sizes = counts or [len(gathered) // self.size] * self.size
+        return gathered.split(list(sizes))[self.rank]
 
     def sum(self, tensor: Tensor) -> Tensor:
         return self._reduce(tensor, distributed.ReduceOp.SUM)
