@@ -9,20 +9,21 @@ from PIL import Image
 
 from tests.arcface.examples import write_job, write_pictures
 from training.arcface import checkpoint, hardware
+from training.arcface.channels import Data, load_data
 from training.arcface.distributed import World
 from training.arcface.errors import StoppedError, TrainingError
 from training.arcface.main import describe, guarded
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
-from training.arcface.trainer import Data, Job, load_data, train
+from training.arcface.trainer import Job, train
 from training.jobs import contract
 from training.jobs.contract import ContainerPaths
 
 
 def load(paths: ContainerPaths, settings: Settings | None = None) -> tuple[Data, list[str]]:
     log: list[str] = []
-    job = Job(paths, settings or Settings(), hosts=1, scratch=paths.base)
-    return load_data(job, World(), Stop(), log.append), log
+    settings = settings or Settings()
+    return load_data(paths, settings, paths.base, World(), stop=Stop(), log=log.append), log
 
 
 def job_with(base: Path, identities: int, images: int) -> ContainerPaths:
@@ -73,9 +74,9 @@ def test_pictures_of_another_size_are_counted(tmp_path: Path) -> None:
 def test_a_stop_while_decoding_ends_at_once(tmp_path: Path) -> None:
     stop = Stop()
     stop.requested = True
-    job = Job(job_with(tmp_path, 2, 2), Settings(), hosts=1, scratch=tmp_path)
+    paths = job_with(tmp_path, 2, 2)
     with pytest.raises(StoppedError):
-        load_data(job, World(), stop, print)
+        load_data(paths, Settings(), tmp_path, World(), stop=stop, log=print)
 
 
 def test_one_identity_is_refused(tmp_path: Path) -> None:

@@ -10,10 +10,9 @@ from typing import Any
 from torch import nn
 
 from training.arcface import hardware, report, weights
-from training.arcface.data import split
-from training.arcface.data.listing import Listing, find
+from training.arcface.channels import Data, load_data
 from training.arcface.data.order import STATISTICS, generator
-from training.arcface.data.store import Dataset, Decoding, open_dataset
+from training.arcface.data.store import Dataset
 from training.arcface.distributed import World
 from training.arcface.learner import Learner, fresh_backbone, to_input
 from training.arcface.loop import Loop, Plan, Progress
@@ -37,15 +36,6 @@ class Job:
     scratch: Path  # a folder that the ranks of one host share
 
 
-@dataclass(frozen=True)
-class Data:
-    """Who is trained on, who is verified on, and why nobody is where nobody is."""
-
-    train: Dataset
-    held_out: Dataset | None
-    reason: str = ""
-
-
 def train(job: Job, world: World, stop: Stop, log: Log) -> None:
     """Runs the job to its end.
 
@@ -53,13 +43,13 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
     """
     started = time.monotonic()
     settings = job.settings
-    data = load_data(job, world, stop, log)
+    data = load_data(job.paths, settings, job.scratch, world, stop=stop, log=log)
     log(
         hardware.describe(
             settings, world, job.hosts, len(data.train.listing), len(data.train.listing.identities)
         )
     )
-    log(_held_out_line(data))
+    log(data.held_out_line())
     plan = Plan.make(len(data.train.listing), settings, world, embedded=_embedded(data))
     learner = _learner(job, plan, len(data.train.listing.identities), world, log)
     marks = fingerprint(settings, plan, data.train.listing)
@@ -82,43 +72,9 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
     world.barrier()
 
 
-# -- Data --------------------------------------------------------------------------------------------------
-
-
-def load_data(job: Job, world: World, stop: Stop, log: Log) -> Data:
-    """Raises TrainingError where there is nothing to train on, or more is unreadable than allowed."""
-    paths, settings = job.paths, job.settings
-    decoding = Decoding(job.scratch, settings.workers, settings.max_unreadable, check_stop=stop.check)
-
-    def opened(listing: Listing, channel: str) -> Dataset:
-        dataset, decoded = open_dataset(listing, world, decoding)
-        for line in (*listing.notes, *decoded.lines(channel)):
-            log(line)
-        return dataset
-
-    whole = opened(find(paths.channel("images"), paths.channel("labels")), "images")
-    split.refuse_too_few(whole.listing)
-    if paths.channel("validation").is_dir():
-        validation = opened(find(paths.channel("validation"), None, "validation"), "validation")
-        split.refuse_unverifiable(validation.listing)
-        split.refuse_overlap(whole.listing, validation.listing)
-        return Data(whole, validation)
-    chosen, reason = split.hold_out(whole.listing, settings.holdout_fraction, settings.seed)
-    if reason:
-        return Data(whole, None, reason)
-    return Data(whole.of_identities(~chosen), whole.of_identities(chosen))
-
-
 def _embedded(data: Data) -> int:
     """Forward passes of one verification: each held-out image twice, and the statistics before."""
     return STATISTICS_IMAGES + (2 * len(data.held_out.listing) if data.held_out else 0)
-
-
-def _held_out_line(data: Data) -> str:
-    if data.held_out is None:
-        return f"held_out identities=0: no verification: {data.reason}"
-    listing = data.held_out.listing
-    return f"held_out identities={len(listing.identities)} images={len(listing)}"
 
 
 # -- Learner -----------------------------------------------------------------------------------------------
