@@ -82,6 +82,13 @@ def test_governance_is_carried_into_tags_in_their_alphabet_but_never_the_contact
     assert all(re.fullmatch(pattern, value) for value in tags.values())
 
 
+def test_the_model_card_gets_dataset_and_governance_word_for_word_but_never_the_contact() -> None:
+    assert request_for(FULL)["Environment"] == {
+        "FACETRAIN_ABOUT_DATASET": "staff",
+        "FACETRAIN_ABOUT_LEGAL_BASIS": "consent; art. 9(2)(a)",
+    }
+
+
 def test_the_model_lies_where_sagemaker_puts_it() -> None:
     expected = (
         f"s3://{PLATFORM.outputs_bucket}/outputs/staff/facetrain-example-staff-0123/output/model.tar.gz"
@@ -182,7 +189,7 @@ def test_metric_regexes_read_the_lines_that_they_are_for() -> None:
     lines = (
         "epoch=1 step=20/300 loss=12.3456 lr=2.00e-02 images_per_second=41.2\n"
         "verification accuracy_before=0.5 accuracy=0.9312 eer=0.07 auc=0.98 "
-        "tar_at_far_1e-2=0.81 tar_at_far_1e-3=0.7\n"
+        "tar_at_far_1e-2=0.81 tar_at_far_1e-3=0.7 rank_1=0.9\n"
     )
     found = {}
     for metric in ALGORITHMS["arcface"].metrics:

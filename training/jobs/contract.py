@@ -29,6 +29,9 @@ CHECKPOINT_DIR = f"{BASE_DIR}/checkpoints"
 FAILURE_REASON_LIMIT = 1024  # characters of output/failure that become FailureReason
 STOP_GRACE_SECONDS = 120  # between SIGTERM and SIGKILL
 EXIT_STOPPED = 143  # 128 + SIGTERM: interrupted after saving, not failed
+JOB_NAME_VARIABLE = "TRAINING_JOB_NAME"  # set by the service
+# Ours, in the job's environment: FACETRAIN_ABOUT_DATASET, FACETRAIN_ABOUT_LEGAL_BASIS, …: what the model card says.
+ABOUT_PREFIX = "FACETRAIN_ABOUT_"
 
 
 @dataclass(frozen=True)

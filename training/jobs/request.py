@@ -51,6 +51,7 @@ def build_request(manifest: Manifest, platform: Platform, job_name: str) -> dict
             "algorithm": manifest.algorithm,
             **{name: _as_string(value) for name, value in manifest.hyperparameters.items()},
         },
+        "Environment": _about(manifest),
         "InputDataConfig": [_channel(name, uri) for name, uri in sorted(manifest.channels.items())],
         "OutputDataConfig": {"S3OutputPath": str(output_folder(platform, manifest.dataset))},
         "CheckpointConfig": {
@@ -134,15 +135,25 @@ def _encrypt(request: dict[str, Any], key_arn: str) -> None:
         request["ResourceConfig"]["VolumeKmsKeyId"] = key_arn
 
 
+def _about(manifest: Manifest) -> dict[str, str]:
+    """What the trainer writes into the model card, word for word."""
+    about = {"dataset": manifest.dataset, **_governance(manifest)}
+    limit = contract.ENVIRONMENT_VALUE_LIMIT
+    return {contract.ABOUT_PREFIX + name.upper(): value[:limit] for name, value in about.items()}
+
+
+def _governance(manifest: Manifest) -> dict[str, str]:
+    """All but the contact, who may be a person."""
+    return {name: value for name, value in manifest.governance.items() if name != "contact"}
+
+
 def _tags(manifest: Manifest, platform: Platform) -> list[dict[str, str]]:
-    """Governance goes into tags but for the contact, who may be a person."""
-    governance = {name: value for name, value in manifest.governance.items() if name != "contact"}
     values = {
         **platform.tags,
         "facetrain:stage": platform.stage,
         "facetrain:dataset": manifest.dataset,
         "facetrain:manifest": str(manifest.location),
-        **{f"facetrain:{name.replace('_', '-')}": value for name, value in governance.items()},
+        **{f"facetrain:{name.replace('_', '-')}": value for name, value in _governance(manifest).items()},
     }
     return [{"Key": key, "Value": _tag_value(value)} for key, value in values.items()]
 
