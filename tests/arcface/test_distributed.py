@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.arcface.test_head import CLASSES, IMAGES, MARGINS, SIZE, batch, dense
 from tests.arcface.test_train import SMALL, TRAIN, environment
 from training.arcface.distributed import Cluster, World
 from training.arcface.errors import TrainingError
-from training.arcface.head import ArcFaceHead
+from training.arcface.head import MarginHead
 from training.arcface.launch import Meeting, run_ranks
 from training.arcface.settings import Settings
 from training.arcface.trainer import Job
@@ -52,7 +53,10 @@ class ThreadWorld(World):
 
     table: Table = field(default_factory=lambda: Table(1))
 
-    def gather(self, tensor: Tensor) -> Tensor:
+    def row_counts(self, rows: int) -> list[int]:
+        return [int(count) for count in self.table.exchange(self.rank, torch.tensor(rows))]
+
+    def gather(self, tensor: Tensor, counts: Sequence[int] | None = None) -> Tensor:
         return torch.cat(self.table.exchange(self.rank, tensor))
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -69,7 +73,7 @@ def test_on_any_number_of_ranks_loss_and_gradients_equal_the_dense_ones(name: st
     table = Table(ranks)
     losses: list[Tensor] = [torch.empty(0)] * ranks
     heads = [
-        ArcFaceHead(CLASSES, SIZE, margin, ThreadWorld(rank, ranks, table=table), seed=3, block=2).double()
+        MarginHead(CLASSES, SIZE, margin, ThreadWorld(rank, ranks, table=table), seed=3, block=2).double()
         for rank in range(ranks)
     ]
     shares = [part.clone().requires_grad_() for part in embeddings.chunk(ranks)]

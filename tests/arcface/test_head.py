@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from training.arcface.distributed import World
-from training.arcface.head import ArcFaceHead, Margin
+from training.arcface.head import Margin, MarginHead
 
 CLASSES, IMAGES, SIZE = 11, 6, 8
 
 
-def head_of(margin: Margin, block: int) -> ArcFaceHead:
-    return ArcFaceHead(CLASSES, SIZE, margin, World(), seed=3, block=block).double()
+def head_of(margin: Margin, block: int) -> MarginHead:
+    return MarginHead(CLASSES, SIZE, margin, World(), seed=3, block=block).double()
 
 
 def batch(spread: float = 1.0) -> tuple[Tensor, Tensor]:

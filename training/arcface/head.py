@@ -48,7 +48,7 @@ class Margin:
         return value, torch.where(inside, exact, torch.ones_like(cosine))
 
 
-class ArcFaceHead(nn.Module):
+class MarginHead(nn.Module):
     """The centres of this rank's shard of `classes`, and the loss of a batch against all of them."""
 
     def __init__(
@@ -84,7 +84,7 @@ class _BlockwiseLoss(torch.autograd.Function):
     """By hand, because autograd would keep every block's logits for the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, embeddings: Tensor, centres: Tensor, labels: Tensor, head: ArcFaceHead) -> Tensor:
+    def forward(ctx: Any, embeddings: Tensor, centres: Tensor, labels: Tensor, head: MarginHead) -> Tensor:
         units, lengths = _normalise(embeddings)
         all_units, all_labels = head.world.gather(units), head.world.gather(labels)
         running = _Running(all_units)
@@ -99,7 +99,7 @@ class _BlockwiseLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         units, lengths, all_units, all_labels, log_sum, centres = ctx.saved_tensors
-        head: ArcFaceHead = ctx.head
+        head: MarginHead = ctx.head
         by_units = torch.zeros_like(all_units)
         by_centres = torch.empty_like(centres)
         weight = gradients[0] * head.margin.scale / len(all_labels)
@@ -129,7 +129,7 @@ class _Block:
         cosines[self.images, self.columns] = value
         return cosines.mul_(margin.scale), derivative
 
-    def error(self, cosines: Tensor, log_sum: Tensor, head: ArcFaceHead) -> Tensor:
+    def error(self, cosines: Tensor, log_sum: Tensor, head: MarginHead) -> Tensor:
         """Softmax less target, through the margin: each image's loss by its cosines over s, (n, k)."""
         smoothing = head.margin.label_smoothing
         logits, derivative = self.logits(cosines, head.margin)
@@ -163,7 +163,7 @@ class _Running:
         return maximum + exponentials.log(), world.sum(self.target), world.sum(self.sums)
 
 
-def _blocks(centres: Tensor, labels: Tensor, head: ArcFaceHead) -> Iterator[_Block]:
+def _blocks(centres: Tensor, labels: Tensor, head: MarginHead) -> Iterator[_Block]:
     for start in range(0, len(centres), head.block):
         rows = slice(start, min(start + head.block, len(centres)))
         units, lengths = _normalise(centres[rows])

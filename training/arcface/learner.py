@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from training.arcface import hardware
 from training.arcface.backbones import EMBEDDING_SIZE, build
 from training.arcface.distributed import World
-from training.arcface.head import ArcFaceHead, Margin
+from training.arcface.head import Margin, MarginHead
 from training.arcface.settings import Settings
 
 CENTRES = "centres"
@@ -45,7 +45,7 @@ class Learner:
             straight_through=settings.margin_gradient == "straight_through",
             label_smoothing=settings.label_smoothing,
         )
-        self.head = ArcFaceHead(classes, EMBEDDING_SIZE, margin, world, seed=settings.seed).to(world.device)
+        self.head = MarginHead(classes, EMBEDDING_SIZE, margin, world, seed=settings.seed).to(world.device)
         self.optimizer = torch.optim.SGD(
             [*self._weights().values(), self.head.centres],
             lr=settings.lr,
