@@ -16,7 +16,7 @@ def test_the_images_packages_are_those_the_project_is_tested_with() -> None:
 
 def test_every_package_the_trainer_imports_is_in_the_image() -> None:
     sources = "\n".join(path.read_text() for path in (ROOT / "training" / "arcface").rglob("*.py"))
-    imported = set(re.findall(r"^(?:from|import) (torch|numpy|PIL|onnx\w*)", sources, re.M))
+    imported = set(re.findall(r"^(?:from|import) (torch|numpy|PIL|simplejpeg|onnx\w*)", sources, re.M))
     distributions = {"PIL": "pillow"}
     installed = dict(PIN.findall((ROOT / "training" / "requirements.txt").read_text()))
     assert {distributions.get(name, name) for name in imported} <= installed.keys()
