@@ -205,4 +205,5 @@ def test_metric_regexes_read_the_lines_that_they_are_for() -> None:
         "validation:tar_at_far_1e-3": 0.7,
         "validation:eer": 0.07,
         "validation:auc": 0.98,
+        "validation:rank_1": 0.9,
     }
