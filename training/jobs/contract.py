@@ -30,7 +30,7 @@ FAILURE_REASON_LIMIT = 1024  # characters of output/failure that become FailureR
 STOP_GRACE_SECONDS = 120  # between SIGTERM and SIGKILL
 EXIT_STOPPED = 143  # 128 + SIGTERM: interrupted after saving, not failed
 JOB_NAME_VARIABLE = "TRAINING_JOB_NAME"  # set by the service
-# Ours, in the job's environment (FACETRAIN_ABOUT_DATASET, FACETRAIN_ABOUT_LEGAL_BASIS, …): for the model card.
+# Ours, in the job's environment, for the model card: FACETRAIN_ABOUT_DATASET, FACETRAIN_ABOUT_LEGAL_BASIS, …
 ABOUT_PREFIX = "FACETRAIN_ABOUT_"
 
 
