@@ -1,4 +1,4 @@
-"""The model folder: weights, ONNX, classes, configuration, figures."""
+"""The model folder: weights, class centres, ONNX, classes, configuration, figures."""
 
 import csv
 import json
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from training.arcface.data.listing import Listing
 from training.arcface.export import export_onnx
@@ -22,14 +23,25 @@ INPUT = {
 }
 
 
-def write_model(folder: Path, backbone: nn.Module, trained_on: Listing, settings: Settings) -> None:
-    """backbone.pth, model.onnx, classes.csv and config.json.
+def write_model(
+    folder: Path,
+    backbone: nn.Module,
+    trained_on: Listing,
+    settings: Settings,
+    centres: Tensor | None = None,
+) -> None:
+    """backbone.pth, backbone.safetensors, head.safetensors, model.onnx, classes.csv and config.json.
 
-    backbone: on any device; left on the CPU, in eval mode.
+    backbone: on any device; left on the CPU, in eval mode. centres: (classes, d) of every rank, in the order of
+    classes.csv, for a later job to start from; no head.safetensors without them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     backbone.eval().cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    torch.save(backbone.state_dict(), folder / "backbone.pth")
+    state = {name: value.detach().contiguous() for name, value in backbone.state_dict().items()}
+    torch.save(state, folder / "backbone.pth")
+    _write_tensors(folder / "backbone.safetensors", state, settings)
+    if centres is not None:
+        _write_tensors(folder / "head.safetensors", {"centres": centres.detach().float().cpu()}, settings)
     export_onnx(backbone, folder / "model.onnx")
     _write_classes(folder / "classes.csv", trained_on)
     write_json(folder / "config.json", {"algorithm": "arcface", **asdict(settings), "input": INPUT})
@@ -38,6 +50,13 @@ def write_model(folder: Path, backbone: nn.Module, trained_on: Listing, settings
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     aside = path.with_suffix(".partial")
     aside.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    aside.replace(path)
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor], settings: Settings) -> None:
+    aside = path.with_suffix(".partial")
+    whole = {name: value.contiguous() for name, value in tensors.items()}
+    save_file(whole, aside, metadata={"format": "pt", "network": settings.network})
     aside.replace(path)
 
 
