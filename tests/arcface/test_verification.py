@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.arcface.verification import metrics
-from training.arcface.verification.pairs import draw
+from training.arcface.verification.evaluate import line
+from training.arcface.verification.pairs import draw, similarities
 
 scores = st.lists(st.integers(-5, 5), min_size=1, max_size=30).map(lambda v: np.array(v) / 5)
 
@@ -91,7 +92,7 @@ def test_too_few_pairs_refuse_figures_with_reasons_and_keep_the_others() -> None
     assert found.refused["accuracy"] == "10 folds need 10 pairs of each kind, not 4 and 5"
     assert "needs 10 impostor pairs" in found.refused["tar_at_far_1e-1"]
     assert found.eer == pytest.approx(0.25)
-    assert found.line() == "eer=0.2500 auc=0.7500 threshold=0.5500 genuine=4 impostor=5"
+    assert line(found.as_dict()) == "eer=0.2500 auc=0.7500 threshold=0.5500 genuine=4 impostor=5"
 
 
 def test_without_one_of_the_kinds_nothing_is_claimed() -> None:
@@ -112,6 +113,7 @@ def test_a_pairs_score_is_the_cosine_of_its_embeddings() -> None:
     angles = np.array([0.0, 1.0, 3.0])
     embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     pairs = draw(np.array([0, 0, 1]), seed=0)
-    genuine, impostor = pairs.scores(embeddings)
-    assert genuine == pytest.approx([np.cos(1.0)])
-    assert sorted(impostor) == pytest.approx(sorted([np.cos(3.0), np.cos(2.0)]))
+    assert similarities(embeddings, pairs.genuine) == pytest.approx([np.cos(1.0)])
+    assert sorted(similarities(embeddings, pairs.impostor)) == pytest.approx(
+        sorted([np.cos(3.0), np.cos(2.0)])
+    )

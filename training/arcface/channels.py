@@ -10,6 +10,7 @@ from training.arcface.data.store import Dataset, Decoding, open_dataset
 from training.arcface.distributed import World
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
+from training.arcface.verification.sets import EvaluationSet, of_identities
 from training.jobs.contract import ContainerPaths
 
 
@@ -20,6 +21,7 @@ class Data:
     train: Dataset
     held_out: Dataset | None
     reason: str = ""
+    sets: tuple[EvaluationSet, ...] = ()
 
     def held_out_line(self) -> str:
         if self.held_out is None:
@@ -55,8 +57,12 @@ def load_data(
         validation = opened(find(paths.channel("validation"), None, "validation"), "validation")
         split.refuse_unverifiable(validation.listing)
         split.refuse_overlap(whole.listing, validation.listing)
-        return Data(whole, validation)
+        return _with_sets(whole, validation, settings)
     chosen, reason = split.hold_out(whole.listing, settings.holdout_fraction, settings.seed)
     if reason:
         return Data(whole, None, reason)
-    return Data(whole.of_identities(~chosen), whole.of_identities(chosen))
+    return _with_sets(whole.of_identities(~chosen), whole.of_identities(chosen), settings)
+
+
+def _with_sets(train: Dataset, held_out: Dataset, settings: Settings) -> Data:
+    return Data(train, held_out, sets=(of_identities("held_out", held_out, settings.seed),))

@@ -61,7 +61,7 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
             settle_statistics(learner, data.train, plan)
         learner.share_buffers()
         _agree(learner, log)
-        return evaluate(learner, data.held_out, settings, log)
+        return evaluate(learner.embed, data.sets, world, log).figures if data.sets else None
 
     Loop(learner, data.train, plan, progress, stop=stop, save=saver.save, verify=verification, log=log).run()
     if world.rank == 0:
@@ -73,8 +73,8 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
 
 
 def _embedded(data: Data) -> int:
-    """Forward passes of one verification: each held-out image twice, and the statistics before."""
-    return STATISTICS_IMAGES + (2 * len(data.held_out.listing) if data.held_out else 0)
+    """Forward passes of one verification: each verified image twice, and the statistics before."""
+    return STATISTICS_IMAGES + 2 * sum(one.count for one in data.sets)
 
 
 # -- Learner -----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ FOLDS = 10
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 Scores = NDArray[np.floating[Any]]
+Folds = tuple[NDArray[np.int64], NDArray[np.int64]]  # of the genuine and of the impostor pairs
 
 
 @dataclass(frozen=True)
@@ -32,26 +33,23 @@ class Verification:
     threshold_at_far: Mapping[str, float]
     refused: Mapping[str, str]
 
-    def line(self) -> str:
-        """The figures as the log shows them: key=value, refused ones left out."""
-        figures = {} if self.accuracy is None else {"accuracy": self.accuracy}
-        figures |= {f"tar_at_far_{far}": tar for far, tar in self.tar_at_far.items()}
-        figures |= {"eer": self.eer, "auc": self.auc, "threshold": self.threshold}
-        counts = f"genuine={self.genuine} impostor={self.impostor}"
-        return " ".join(f"{name}={value:.4f}" for name, value in figures.items()) + f" {counts}"
-
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def verify(genuine: Scores, impostor: Scores) -> Verification:
-    """Every figure that the pairs allow. Both kinds are needed: raises ValueError where one is empty."""
+def verify(genuine: Scores, impostor: Scores, folds: Folds | None = None) -> Verification:
+    """Every figure that the pairs allow. Both kinds are needed: raises ValueError where one is empty.
+
+    folds: as in `k_fold_accuracy`.
+    """
     if not len(genuine) or not len(impostor):
         raise ValueError(f"{len(genuine)} genuine and {len(impostor)} impostor pairs: both are needed")
+    # Midway between two neighbouring float32 there may be nothing: thresholds need a finer type.
+    genuine, impostor = genuine.astype(np.float64), impostor.astype(np.float64)
     refused: dict[str, str] = {}
     accuracy, spread, threshold = None, None, best_threshold(genuine, impostor)
     try:
-        accuracy, spread, threshold = k_fold_accuracy(genuine, impostor)
+        accuracy, spread, threshold = k_fold_accuracy(genuine, impostor, folds)
     except ValueError as error:
         refused["accuracy"] = str(error)
     tars, thresholds = {}, {}
@@ -75,38 +73,69 @@ def verify(genuine: Scores, impostor: Scores) -> Verification:
     )
 
 
-def best_threshold(genuine: Scores, impostor: Scores) -> float:
-    """The threshold that decides most rightly, both kinds weighing the same however many there are.
+def best_threshold(genuine: Scores, impostor: Scores, *, balanced: bool = True) -> float:
+    """The threshold that decides most rightly.
 
-    Midway between two neighbouring scores, so that it does not sit on a score it was chosen by.
+    balanced: both kinds weigh the same however many there are; else every pair does. Midway between two
+    neighbouring scores, so that it does not sit on a score it was chosen by.
     """
-    candidates = np.unique(np.concatenate([genuine, impostor]))
-    middles = np.concatenate([[candidates[0] - 1e-6], (candidates[1:] + candidates[:-1]) / 2])
-    rejected = np.searchsorted(np.sort(genuine), middles, side="right") / len(genuine)
-    refused = np.searchsorted(np.sort(impostor), middles, side="right") / len(impostor)
-    return float(middles[np.argmax(refused - rejected)])
+    scores = np.concatenate([genuine, impostor])
+    same = np.arange(len(scores)) < len(genuine)
+    order = np.argsort(scores)
+    return _best(scores[order], same[order], balanced)
 
 
-def k_fold_accuracy(genuine: Scores, impostor: Scores, folds: int = FOLDS) -> tuple[float, float, float]:
+def _best(scores: Scores, same: NDArray[np.bool_], balanced: bool) -> float:
+    """scores: ascending, (n,); same: whether a pair is genuine."""
+    genuine = int(same.sum())
+    weights = (1 / max(1, genuine), 1 / max(1, len(same) - genuine)) if balanced else (1.0, 1.0)
+    # Rejecting one score more loses a genuine pair or gains an impostor.
+    gained = np.concatenate([[0.0], np.cumsum(np.where(same, -weights[0], weights[1]))])
+    between = np.concatenate([[True], scores[1:] != scores[:-1], [True]])
+    rejected = int(np.argmax(np.where(between, gained, -np.inf)))
+    if rejected == 0:
+        return float(scores[0]) - 1e-6
+    if rejected == len(scores):
+        return float(scores[-1]) + 1e-6
+    return float(scores[rejected - 1] + scores[rejected]) / 2
+
+
+def k_fold_accuracy(
+    genuine: Scores, impostor: Scores, folds: Folds | None = None
+) -> tuple[float, float, float]:
     """LFW's protocol: each fold is decided with the threshold chosen on the others.
 
-    Gives mean and standard deviation of the folds' accuracies, and the mean threshold. Both kinds weigh the
-    same. Pair i is in fold i mod `folds`. Raises ValueError where a fold would lack either kind.
+    folds: of each genuine and of each impostor pair, as a set's authors give them; then accuracy is the share
+    of right decisions, as arcface_torch counts it. Without them pair i of each kind is in fold i mod 10, and
+    both kinds weigh the same. Gives mean and standard deviation of the folds' accuracies, and the mean
+    threshold. Raises ValueError where a fold would lack either kind, or there are no two folds.
     """
-    if min(len(genuine), len(impostor)) < folds:
-        raise ValueError(
-            f"{folds} folds need {folds} pairs of each kind, not {len(genuine)} and {len(impostor)}"
-        )
-    accuracies, thresholds = [], []
-    for fold in range(folds):
-        in_genuine = np.arange(len(genuine)) % folds == fold
-        in_impostor = np.arange(len(impostor)) % folds == fold
-        threshold = best_threshold(genuine[~in_genuine], impostor[~in_impostor])
-        accepted = (genuine[in_genuine] > threshold).mean()
-        refused = (impostor[in_impostor] <= threshold).mean()
-        accuracies.append((accepted + refused) / 2)
-        thresholds.append(threshold)
+    balanced = folds is None
+    if folds is None:
+        if min(len(genuine), len(impostor)) < FOLDS:
+            raise ValueError(
+                f"{FOLDS} folds need {FOLDS} pairs of each kind, not {len(genuine)} and {len(impostor)}"
+            )
+        folds = np.arange(len(genuine)) % FOLDS, np.arange(len(impostor)) % FOLDS
+    scores, fold = np.concatenate([genuine, impostor]), np.concatenate(folds)
+    order = np.argsort(scores, kind="stable")
+    scores, fold, same = scores[order], fold[order], order < len(genuine)
+    outcomes = [_of_fold(scores, same, fold == number, balanced) for number in np.unique(fold)]
+    if len(outcomes) < 2:
+        raise ValueError("all pairs are in one fold: the threshold is chosen on others, so it takes two")
+    accuracies, thresholds = zip(*outcomes, strict=True)
     return float(np.mean(accuracies)), float(np.std(accuracies)), float(np.mean(thresholds))
+
+
+def _of_fold(
+    scores: Scores, same: NDArray[np.bool_], inside: NDArray[np.bool_], balanced: bool
+) -> tuple[float, float]:
+    """Accuracy of the pairs inside, at the threshold of those outside."""
+    threshold = _best(scores[~inside], same[~inside], balanced)
+    right = (scores[inside] > threshold) == same[inside]
+    if not balanced:
+        return float(right.mean()), threshold
+    return float(right[same[inside]].mean() + right[~same[inside]].mean()) / 2, threshold
 
 
 def tar_at_far(genuine: Scores, impostor: Scores, far: float) -> tuple[float, float]:

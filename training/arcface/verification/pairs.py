@@ -21,10 +21,6 @@ class PairSet:
     genuine: Pairs
     impostor: Pairs
 
-    def scores(self, embeddings: NDArray[np.floating[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Cosine similarities of both kinds. embeddings: (images, d), of length 1."""
-        return _similarities(embeddings, self.genuine), _similarities(embeddings, self.impostor)
-
 
 def draw(labels: NDArray[np.int64], seed: int) -> PairSet:
     """All pairs, or as many as the limits allow, shuffled by the seed so that folds are alike.
@@ -48,9 +44,10 @@ def _within(images: Pairs) -> Pairs:
     return np.stack([images[first], images[second]], axis=1)
 
 
-def _similarities(
+def similarities(
     embeddings: NDArray[np.floating[Any]], pairs: Pairs, chunk: int = 65536
 ) -> NDArray[np.floating[Any]]:
+    """Cosine similarities of the pairs, (n,). embeddings: (images, d), of length 1."""
     parts = [
         np.einsum("nd,nd->n", embeddings[part[:, 0]], embeddings[part[:, 1]])
         for part in np.array_split(pairs, max(1, -(-len(pairs) // chunk)))
