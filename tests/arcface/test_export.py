@@ -1,4 +1,4 @@
-"""The ONNX file, as others open it; and weight files, as others write them."""
+"""The ONNX file, as others open it."""
 
 from pathlib import Path
 
@@ -9,9 +9,8 @@ import torch
 from insightface.model_zoo import get_model
 
 from tests.arcface.examples import REAL_DATA
-from training.arcface import backbones, weights
+from training.arcface import backbones
 from training.arcface.data.decode import read_image
-from training.arcface.errors import TrainingError
 from training.arcface.export import export_onnx
 from training.arcface.learner import to_input
 
@@ -81,56 +80,3 @@ def test_pixels_are_normalised_as_arcface_torch_does() -> None:
     torch.testing.assert_close(to_input(pixels, torch.device("cpu")), expected)
     one_mirrored = to_input(pixels, torch.device("cpu"), np.array([True, False]))
     torch.testing.assert_close(one_mirrored, torch.stack([expected[0].flip(2), expected[1]]))
-
-
-# -- Weights to start from ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("wrap", ["plain", "module.", "state_dict_backbone"])
-def test_published_weights_load_strictly(network: torch.nn.Module, tmp_path: Path, wrap: str) -> None:
-    state = dict(network.state_dict())
-    if wrap == "module.":
-        state = {f"module.{key}": value for key, value in state.items()}
-    torch.save({wrap: state} if wrap == "state_dict_backbone" else state, tmp_path / "backbone.pth")
-    path = weights.choose(tmp_path, "")
-    assert path is not None
-    fresh = backbones.build("mbf")
-    weights.load_into(fresh, path, "mbf")
-    assert all(torch.equal(value, network.state_dict()[key]) for key, value in fresh.state_dict().items())
-
-
-def test_weights_of_another_network_are_refused_with_the_one_that_fits(
-    network: torch.nn.Module, tmp_path: Path
-) -> None:
-    torch.save(network.state_dict(), tmp_path / "backbone.pth")
-    with torch.device("meta"):
-        other = backbones.build("r18")
-    with pytest.raises(TrainingError, match="does not hold weights of r18; they are those of mbf"):
-        weights.load_into(other, tmp_path / "backbone.pth", "r18")
-
-
-def test_weights_with_nan_are_refused(network: torch.nn.Module, tmp_path: Path) -> None:
-    state = {key: value.clone() for key, value in network.state_dict().items()}
-    state["conv_sep.layers.0.weight"][0, 0] = float("nan")
-    torch.save(state, tmp_path / "x.pt")
-    with pytest.raises(TrainingError, match=r"NaN or infinite values in conv_sep\.layers\.0\.weight"):
-        weights.load_into(backbones.build("mbf"), tmp_path / "x.pt", "mbf")
-
-
-def test_a_file_that_is_no_weight_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.pth").write_bytes(b"not weights")
-    with pytest.raises(TrainingError, match=r"x\.pth is not a weight file"):
-        weights.load_into(backbones.build("mbf"), tmp_path / "x.pth", "mbf")
-
-
-def test_the_weight_file_asked_for_must_be_there(tmp_path: Path) -> None:
-    assert weights.choose(tmp_path / "no-channel", "") is None
-    for name in ("a.pth", "b.pth"):
-        (tmp_path / name).touch()
-    assert weights.choose(tmp_path, "b.pth") == tmp_path / "b.pth"
-    with pytest.raises(TrainingError, match=r"2 weight files .* name one with the hyperparameter pretrained"):
-        weights.choose(tmp_path, "")
-    with pytest.raises(TrainingError, match=r'has no "c\.pth" \(did you mean "[ab]\.pth"\?\)'):
-        weights.choose(tmp_path, "c.pth")
-    with pytest.raises(TrainingError, match="no weights channel"):
-        weights.choose(tmp_path / "no-channel", "a.pth")

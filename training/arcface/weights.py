@@ -1,18 +1,59 @@
-"""Weights to start from: the weights channel, in arcface_torch's layout."""
+"""Weights to start from: those of an earlier job, of arcface_torch, or of anyone who uses its layout.
 
-import pickle
-from collections.abc import Mapping
+    backbone.pth, model.pt    a state dict                        ┐ with head.safetensors and classes.csv
+    backbone.safetensors      the same without a pickle           ┘ beside it: the class centres, too
+    model.tar.gz              what a job of this trainer leaves: all of the above in one file
+    checkpoint_gpu_0.pt …     arcface_torch's own checkpoints; their centres count where classes.csv is beside
+
+Nothing here runs code from a file.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from training.arcface.backbones import fitting
-from training.arcface.errors import TrainingError, first_line
+from training.arcface import weightfiles
+from training.arcface.backbones import EMBEDDING_SIZE, build, fitting
+from training.arcface.errors import TrainingError
+from training.arcface.weightfiles import CLASSES, HEAD, is_archive
 from training.jobs.problems import did_you_mean
 
-SUFFIXES = (".pth", ".pt")
+SUFFIXES = (".pth", ".pt", ".safetensors", ".tar.gz", ".tgz", ".onnx")
+# Files that a job leaves beside its weights: they are not weights to choose between.
+COMPANIONS = (HEAD, "output.tar.gz", "sourcedir.tar.gz")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a weight file holds.
+
+    backbone: float32 tensors by arcface_torch's keys; centres: (len(identities), 512) float32, not
+    normalised, row i is the centre of identities[i]; None where the file tells no centres or not whose.
+    """
+
+    name: str
+    backbone: dict[str, Tensor]
+    centres: Tensor | None = None
+    identities: tuple[str, ...] = ()
+
+    @property
+    def networks(self) -> list[str]:
+        """The networks that these weights are for: one, or none."""
+        return fitting(self.backbone)
+
+
+def from_channel(channel: Path, name: str) -> Pretrained | None:
+    """The weights of the job's channel; None without one. Raises TrainingError with the channel's name."""
+    path = choose(channel, name)
+    if path is None:
+        return None
+    try:
+        return read(path)
+    except TrainingError as error:
+        raise TrainingError(f"channels.weights: {error}") from None
 
 
 def choose(channel: Path, name: str) -> Path | None:
@@ -21,52 +62,83 @@ def choose(channel: Path, name: str) -> Path | None:
         if name:
             raise TrainingError(f'pretrained: "{name}" is asked for, but the job has no weights channel')
         return None
-    files = {path.name: path for path in sorted(channel.rglob("*")) if path.suffix in SUFFIXES}
+    paths = [path for path in sorted(channel.rglob("*")) if path.is_file() and _is_weights(path)]
     if name:
-        if name not in files:
-            raise TrainingError(f'pretrained: channels.weights has no "{name}"{did_you_mean(name, files)}')
-        return files[name]
-    if len(files) != 1:
+        by_name = {path.name: path for path in paths} | {
+            str(path.relative_to(channel)): path for path in paths
+        }
+        if name not in by_name:
+            raise TrainingError(f'pretrained: channels.weights has no "{name}"{did_you_mean(name, by_name)}')
+        return by_name[name]
+    models = _one_for_each_model(paths)
+    if len(models) != 1:
         raise TrainingError(
-            f"channels.weights: {len(files)} weight files ({', '.join(SUFFIXES)}) where one is expected"
-            f"{': name one with the hyperparameter pretrained' if files else ''}"
+            f"channels.weights: {len(models)} weight files ({', '.join(SUFFIXES)}) where one is expected"
+            f"{': name one with the hyperparameter pretrained' if models else ''}"
         )
-    return next(iter(files.values()))
+    return models[0]
 
 
-def load_into(backbone: nn.Module, path: Path, network: str) -> None:
-    """Loads strictly, on the CPU; runs no code from the file.
+def read(path: Path) -> Pretrained:
+    """What the file holds, checked, on the CPU.
 
-    Raises TrainingError saying which network fits.
+    Raises TrainingError, naming the file and the remedy, where it is no weight file, would run code when
+    read, is damaged, or holds values that are not finite.
     """
-    state = _backbone_state(_read(path))
-    own = backbone.state_dict()
-    if {key: value.shape for key, value in state.items()} != {key: value.shape for key, value in own.items()}:
-        fits = fitting(state)
-        remedy = f"they are those of {' or '.join(fits)}: set network" if fits else "they fit no network here"
-        raise TrainingError(f"channels.weights: {path.name} does not hold weights of {network}; {remedy}")
-    if bad := [key for key, value in state.items() if not torch.isfinite(value).all()]:
+    found = weightfiles.read_archive(path) if is_archive(path) else weightfiles.read_file(path)
+    _refuse_not_finite(path.name, found.backbone)
+    if found.centres is None or found.centres.shape != (len(found.identities), EMBEDDING_SIZE):
+        return Pretrained(path.name, found.backbone)
+    centres = found.centres.float()
+    _refuse_not_finite(path.name, {"the class centres": centres})
+    return Pretrained(path.name, found.backbone, centres, found.identities)
+
+
+def load_network(path: Path) -> nn.Module:
+    """The network that a weight file is for, with its weights, on the CPU, in eval mode.
+
+    Raises TrainingError where the file cannot be read or fits no network.
+    """
+    pretrained = read(path)
+    if not (fits := pretrained.networks):
+        raise TrainingError(f"{path.name} fits no network here: {_closest(pretrained)}")
+    backbone = build(fits[0])
+    backbone.load_state_dict(pretrained.backbone)
+    return backbone.eval()
+
+
+def load_into(backbone: nn.Module, pretrained: Pretrained, network: str) -> None:
+    """Loads strictly. Raises TrainingError saying which network fits."""
+    own = {key: value.shape for key, value in backbone.state_dict().items()}
+    if {key: value.shape for key, value in pretrained.backbone.items()} != own:
+        fits = pretrained.networks
+        remedy = f"set network to {' or '.join(fits)}, whose they are" if fits else _closest(pretrained)
         raise TrainingError(
-            f"channels.weights: {path.name} has NaN or infinite values in {bad[0]}: take another"
+            f"channels.weights: {pretrained.name} does not hold weights of {network}: {remedy}"
         )
-    backbone.load_state_dict(state)
+    backbone.load_state_dict(pretrained.backbone)
 
 
-def _read(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        message = f"channels.weights: {path.name} is not a weight file ({first_line(error)})"
-        raise TrainingError(message) from None
+def _refuse_not_finite(name: str, values: Mapping[str, Tensor]) -> None:
+    if bad := [key for key, value in values.items() if not torch.isfinite(value).all()]:
+        raise TrainingError(f"{name} has NaN or infinite values in {bad[0]}: take another")
 
 
-def _backbone_state(value: Any) -> dict[str, Tensor]:
-    """The tensors by key: a state dict, or a training checkpoint that holds one; DDP's prefix is dropped."""
-    for key in ("state_dict_backbone", "state_dict", "backbone"):
-        if isinstance(value, Mapping) and isinstance(value.get(key), Mapping):
-            value = value[key]
-    if not isinstance(value, Mapping):
-        return {}
-    return {
-        key.removeprefix("module."): tensor for key, tensor in value.items() if isinstance(tensor, Tensor)
-    }
+def _closest(pretrained: Pretrained) -> str:
+    keys = ", ".join(list(pretrained.backbone)[:3])
+    return f"its {len(pretrained.backbone)} tensors ({keys} …) are those of no network of arcface_torch"
+
+
+def _is_weights(path: Path) -> bool:
+    return path.name.endswith(SUFFIXES) and path.name not in COMPANIONS
+
+
+def _one_for_each_model(paths: Sequence[Path]) -> list[Path]:
+    """Several files of one folder can be one model: a job's, or the ranks' of an arcface_torch run."""
+    chosen: dict[tuple[Path, str], Path] = {}
+    for path in sorted(paths, key=lambda path: path.suffix == ".onnx"):
+        group = "checkpoint" if weightfiles.RANK_FILE.fullmatch(path.name) else path.name
+        if (path.parent / CLASSES).is_file() and path.name in weightfiles.OF_ONE_JOB:
+            group = "job"
+        chosen.setdefault((path.parent, group), path)
+    return sorted(chosen.values())
