@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from training.arcface import hardware, report, weights
+from training.arcface import finetune, hardware, report, weights
 from training.arcface.channels import Data, load_data
 from training.arcface.data.order import STATISTICS, generator
 from training.arcface.data.store import Dataset
@@ -51,10 +51,14 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
     )
     log(data.held_out_line())
     plan = Plan.make(len(data.train.listing), settings, world, embedded=_embedded(data))
-    learner = _learner(job, plan, len(data.train.listing.identities), world, log)
+    pretrained = weights.from_channel(job.paths.channel("weights"), settings.pretrained)
+    classes = len(data.train.listing.identities)
+    learner = _learner(job, pretrained, plan, world, log, classes=classes)
     marks = fingerprint(settings, plan, data.train.listing)
     saver = Saver(job.paths.checkpoints, learner, marks, log)
     progress = saver.resume(plan)
+    if pretrained and not progress.step:
+        finetune.start_centres(learner, data.train, pretrained, stop, log)
 
     def verification() -> dict[str, Any] | None:
         if progress.step:  # before the first step the untrained network is measured as it is
@@ -80,10 +84,12 @@ def _embedded(data: Data) -> int:
 # -- Learner -----------------------------------------------------------------------------------------------
 
 
-def _learner(job: Job, plan: Plan, classes: int, world: World, log: Log) -> Learner:
+def _learner(
+    job: Job, pretrained: weights.Pretrained | None, plan: Plan, world: World, log: Log, *, classes: int
+) -> Learner:
     settings = job.settings
     backbone = fresh_backbone(settings)
-    if pretrained := weights.choose(job.paths.channel("weights"), settings.pretrained):
+    if pretrained:
         weights.load_into(backbone, pretrained, settings.network)
         log(f"weights loaded from {pretrained.name}")
     images = plan.total * plan.batch // world.size
