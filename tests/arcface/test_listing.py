@@ -43,8 +43,8 @@ def test_what_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
     ("files", "message"),
     [
         ([], r"channels.images: no images among 0 files"),
-        (["faces.zip"], r"\.zip files are not read: unpack them first"),
-        (["train.rec", "train.idx"], r"\.idx, \.rec files are not read"),
+        (["faces.zip"], r"\.zip files are not read: unpack them, or make plain \.tar shards of them"),
+        (["train.idx"], r"\.idx files are not read"),
         (["1.jpg", "2.jpg"], r"nothing says whose they are: put them in a folder for each identity"),
     ],
 )

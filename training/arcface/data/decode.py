@@ -1,15 +1,20 @@
 """One image file to 112x112 RGB, whatever its format, size, colours or rotation."""
 
+import io
+import os
+import stat
 import struct
 import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 SIZE = 112
+BYTES_LIMIT = 512 * 2**20  # of one file: more is no photograph, and would fill the memory
 # 12,000 x 12,000 would take 432 MB as RGB: more than that is a scan or a bomb, not a face.
 PIXEL_LIMIT = 64_000_000
 # What Pillow's readers raise on files that are cut short or are not what they seem.
@@ -34,23 +39,72 @@ class UnreadableError(ValueError):
     """The file is no image that can be used; the message says why."""
 
 
-def read_image(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[Pixels, bool]:
+def read_image(path: Path | str, pixel_limit: int = PIXEL_LIMIT) -> tuple[Pixels, bool]:
+    """The image in a file, as `decode` gives it. Raises UnreadableError."""
+    return decode(read_bytes(path), pixel_limit)
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """What a file holds. Raises UnreadableError where it is no ordinary file, or cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for its writer
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableError("is no ordinary file")
+            if status.st_size > BYTES_LIMIT:
+                raise UnreadableError(f"is larger than {BYTES_LIMIT // 2**20} MB")
+            return file.read()
+    except OSError as error:
+        raise UnreadableError(_reason(error)) from None
+
+
+def decode(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> tuple[Pixels, bool]:
     """The image, and whether it had to be resized or padded. Raises UnreadableError.
 
     Rotation in EXIF is applied; grey, palette, alpha, CMYK and 16-bit images become 8-bit RGB; another size
     is scaled with its aspect kept and centred on black, as face alignment pads.
     """
+    if not data:
+        raise UnreadableError("is empty")
+    pixels = _plain_jpeg(data)
+    if pixels is not None:
+        return pixels, False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours
-            image = Image.open(path)
+            image = Image.open(io.BytesIO(data))
         with image:
             return _to_pixels(image, pixel_limit)
     except UnreadableError:
         raise
     except _UNREADABLE as error:
-        reason = "is empty" if path.exists() and path.stat().st_size == 0 else _reason(error)
-        raise UnreadableError(reason) from None
+        raise UnreadableError(_reason(error)) from None
+
+
+# Where JPEG says how it is turned: then it is Pillow's. These bytes within the picture itself cost only time.
+_ROTATED = (b"Exif\0", b"http://ns.adobe.com/xap/")
+
+
+def _plain_jpeg(data: bytes) -> Pixels | None:
+    """A whole, upright 112x112 JPEG in YCbCr or grey, decoded at twice Pillow's speed; None for all else.
+
+    The same pixels as Pillow's, bit for bit, for both leave the work to libjpeg-turbo: with the accurate DCT
+    and the smooth upsampling of 4:2:0 colours. The fast one saves 5 %, but values differ by up to 40.
+    `strict`: what libjpeg only warns of, Pillow shall judge.
+    """
+    if not data.startswith(b"\xff\xd8\xff"):
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data, strict=True)
+        if (height, width) != (SIZE, SIZE) or colours not in ("YCbCr", "Gray"):
+            return None
+        if any(mark in data for mark in _ROTATED):
+            return None
+        pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", strict=True)
+    except ValueError:
+        return None
+    return pixels
 
 
 def _to_pixels(image: Image.Image, pixel_limit: int) -> tuple[Pixels, bool]:
@@ -99,5 +153,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "is not an image that can be read (JPEG, PNG, BMP, PGM, TIFF and WebP can)"
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        return f"cannot be opened ({error.strerror})"
     return "is damaged or cut short"

@@ -1,6 +1,8 @@
-"""Which images there are, and whose: a folder for each identity, or a table of files and identities."""
+"""Which images there are, and whose: folders for identities, a table of files, shards, or a .rec file."""
 
 import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.arcface.data import records, shards
 from training.arcface.data.labels import read_labels
+from training.arcface.data.names import read_names
+from training.arcface.data.places import FileReader, Reader, SpanReader, Spans
 from training.arcface.errors import TrainingError
 
 # What Pillow may be able to read. HEIC is here so that phone pictures are reported as
@@ -21,7 +26,7 @@ IMAGE_SUFFIXES = frozenset(
         *("pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
     )
 )
-ARCHIVE_SUFFIXES = frozenset((".7z", ".bz2", ".gz", ".idx", ".rar", ".rec", ".tar", ".tgz", ".xz", ".zip"))
+ARCHIVE_SUFFIXES = frozenset((".7z", ".bz2", ".gz", ".idx", ".rar", ".tgz", ".xz", ".zip", ".zst"))
 LABELS_NAME = "labels.csv"
 
 
@@ -29,8 +34,8 @@ LABELS_NAME = "labels.csv"
 class Listing:
     """Images and their identities, in an order that depends on the names alone.
 
-    files: paths relative to `root`, with forward slashes; labels: for each file an index into identities,
-    (n,) int64.
+    files: paths relative to `root`, with forward slashes, or shard/member; labels: for each file an index
+    into identities, (n,) int64; spans: where they are within shards, None where each is a file of its own.
     """
 
     root: Path
@@ -38,30 +43,44 @@ class Listing:
     labels: NDArray[np.int64]
     identities: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    spans: Spans | None = None
 
     @classmethod
-    def of(cls, root: Path, pairs: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> "Listing":
+    def of(
+        cls,
+        root: Path,
+        pairs: Sequence[tuple[str, str]],
+        notes: Sequence[str] = (),
+        spans: Spans | None = None,
+    ) -> "Listing":
         """From (file, identity) pairs."""
-        ordered = sorted(pairs)
-        identities = tuple(sorted({identity for _, identity in ordered}))
+        order = sorted(range(len(pairs)), key=pairs.__getitem__)
+        identities = tuple(sorted({identity for _, identity in pairs}))
         index = {identity: number for number, identity in enumerate(identities)}
-        labels = np.array([index[identity] for _, identity in ordered], dtype=np.int64)
-        return cls(root, tuple(file for file, _ in ordered), labels, identities, tuple(notes))
+        labels = np.array([index[pairs[place][1]] for place in order], dtype=np.int64)
+        files = tuple(pairs[place][0] for place in order)
+        places = None if spans is None else spans.take(np.array(order, dtype=np.int64))
+        return cls(root, files, labels, identities, tuple(notes), places)
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def paths(self) -> list[Path]:
-        return [self.root / file for file in self.files]
+    def reader(self) -> Reader:
+        """Gives the bytes of image i."""
+        return FileReader(self.root, self.files) if self.spans is None else SpanReader(self.root, self.spans)
 
     def keep(self, chosen: NDArray[np.bool_]) -> "Listing":
         """Only the chosen images (n,) and the identities that still have one."""
-        pairs = [
-            (file, self.identities[label])
-            for file, label, wanted in zip(self.files, self.labels, chosen, strict=True)
-            if wanted
-        ]
-        return Listing.of(self.root, pairs, self.notes)
+        kept = np.flatnonzero(chosen)
+        present, labels = np.unique(self.labels[kept], return_inverse=True)
+        return Listing(
+            self.root,
+            tuple(self.files[index] for index in kept),
+            labels.astype(np.int64),
+            tuple(self.identities[label] for label in present),
+            self.notes,
+            None if self.spans is None else self.spans.take(kept),
+        )
 
     def counts(self) -> NDArray[np.int64]:
         """Images of each identity."""
@@ -78,38 +97,83 @@ def find(images: Path, labels: Path | None, channel: str = "images") -> Listing:
         raise TrainingError(
             f"channels.{channel}: {images} does not exist: name an S3 prefix that holds images"
         )
-    files = _files(images)
+    files, links = _files(images)
+    notes = [f"folder_links_not_followed={links}"] if links else []
     table = _table(images, labels)
+    packed = [file for file in files if Path(file).suffix.lower() in (shards.SUFFIX, records.SUFFIX)]
+    if packed:
+        return _from_packed(images, files, packed, table, channel)
     if table is not None:
-        return _from_table(images, files, table, channel)
-    return _from_folders(images, [file for file in files if _is_image(file)], files, channel)
+        return _from_table(images, files, table, channel, notes)
+    return _from_folders(images, [file for file in files if _is_image(file)], files, channel, notes)
 
 
-def _from_table(images: Path, files: Sequence[str], table: Path, channel: str) -> Listing:
+def _from_packed(
+    root: Path, files: Sequence[str], packed: Sequence[str], table: Path | None, channel: str
+) -> Listing:
+    """Raises TrainingError for a channel that holds two kinds of things: which is meant cannot be told."""
+    loose = sum(map(_is_image, files))
+    suffixes = {Path(file).suffix.lower() for file in packed}
+    if loose or len(suffixes) > 1:
+        also = f"{loose} loose images" if loose else f"{records.SUFFIX} files"
+        raise TrainingError(
+            f"channels.{channel}: {packed[0]} and {also} lie side by side, and only one kind is read: "
+            f"keep either in this channel"
+        )
+    if suffixes == {records.SUFFIX}:
+        return _from_records(root, packed, channel)
+    found, spans = shards.scan(root, packed, IMAGE_SUFFIXES, read_labels(table) if table else None, channel)
+    if not found.files:
+        asked = f" that {table.name} names" if table else ""
+        raise TrainingError(
+            f"channels.{channel}: no images{asked} in {len(packed)} shards, such as {packed[0]}"
+        )
+    notes = [f"shards={len(packed)}"]
+    if found.unlabelled:
+        notes.append(f"images_without_label={found.unlabelled}")
+    return Listing.of(root, list(zip(found.files, found.identities, strict=True)), notes, spans)
+
+
+def _from_records(root: Path, packed: Sequence[str], channel: str) -> Listing:
+    names = read_names(root, channel)
+    pairs, spans = [], []
+    for number, file in enumerate(packed):
+        for record, identity in records.scan(root / file, names, channel):
+            pairs.append((f"{file}/{record.key}", identity))
+            spans.append((number, record.offset, record.size))
+    notes = [f"record_files={len(packed)}"]
+    return Listing.of(root, pairs, notes, Spans.of(packed, spans, records=True))
+
+
+def _from_table(
+    images: Path, files: Sequence[str], table: Path, channel: str, notes: Sequence[str]
+) -> Listing:
     labelled = read_labels(table)
-    present = set(files)
-    pairs, absent = [], []
-    for file, identity in labelled.items():
-        found = _match(file, present)
-        if found is None:
-            absent.append(file)
-        else:
-            pairs.append((found, identity))
-    if not pairs:
+    present = _Present(files)
+    found: dict[str, str] = {}
+    absent = []
+    for named, identity in labelled.items():
+        file = present.match(named)
+        if file is None:
+            absent.append(named)
+        elif found.setdefault(file, identity) != identity:
+            raise TrainingError(
+                f'{table.name}: "{named}" is named twice, with two identities: leave one line'
+            )
+    if not found:
         raise TrainingError(
             f"{table.name}: none of its {len(labelled)} files is in channels.{channel}: "
-            f'"{absent[0]}" is taken as a path relative to that channel, which holds {len(present)} files'
+            f'"{absent[0]}" is taken as a path relative to that channel, which holds {len(files)} files'
         )
-    unlabelled = sum(map(_is_image, present)) - len(pairs)
-    notes = []
-    if absent:
-        notes.append(f"labels_without_image={len(absent)}")
-    if unlabelled > 0:
-        notes.append(f"images_without_label={unlabelled}")
-    return Listing.of(images, pairs, notes)
+    unlabelled = sum(_is_image(file) and file not in found for file in files)
+    counts = [("labels_without_image", len(absent)), ("images_without_label", unlabelled)]
+    more = [f"{name}={count}" for name, count in counts if count]
+    return Listing.of(images, list(found.items()), [*notes, *more])
 
 
-def _from_folders(root: Path, images: Sequence[str], files: Sequence[str], channel: str) -> Listing:
+def _from_folders(
+    root: Path, images: Sequence[str], files: Sequence[str], channel: str, notes: Sequence[str]
+) -> Listing:
     if not images:
         raise TrainingError(f"channels.{channel}: no images among {len(files)} files{_archive_hint(files)}")
     depth = _common_depth(images)
@@ -120,7 +184,7 @@ def _from_folders(root: Path, images: Sequence[str], files: Sequence[str], chann
             f"put them in a folder for each identity, or add a labels channel with columns file,identity"
         )
     pairs = [(file, file.split("/")[depth]) for file in images if file not in loose]
-    notes = [f"images_outside_folders={len(loose)}"] if loose else []
+    notes = [*notes, *([f"images_outside_folders={len(loose)}"] if loose else [])]
     deeper = sum(len(Path(file).parts) > depth + 2 for file, _ in pairs)
     if deeper:
         # Said aloud, because train/anna/1.jpg would make "train" a person.
@@ -128,14 +192,30 @@ def _from_folders(root: Path, images: Sequence[str], files: Sequence[str], chann
     return Listing.of(root, pairs, notes)
 
 
-def _files(root: Path) -> list[str]:
-    """Every file below root, relative, sorted; what systems leave behind is passed over."""
+_CANNOT_BE_WRITTEN = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def _files(root: Path) -> tuple[list[str], int]:
+    """Every file below root, relative, sorted, and how many links to folders were passed over.
+
+    So are the things that systems leave behind. Raises TrainingError for a folder that cannot be read, and
+    for a name that could not be written down again.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise TrainingError(f"{error.filename} cannot be read ({error.strerror}): check the folder's rights")
+
     found: list[str] = []
-    for folder, folders, names in os.walk(root):
+    links = 0
+    for folder, folders, names in os.walk(root, onerror=refuse):
         folders[:] = [name for name in folders if not _is_litter(name)]
+        links += sum(Path(folder, name).is_symlink() for name in folders)
         relative = Path(folder).relative_to(root)
         found += [(relative / name).as_posix() for name in names if not _is_litter(name)]
-    return sorted(found)
+    for file in found:
+        if not file.isprintable() and _CANNOT_BE_WRITTEN.search(file):
+            raise TrainingError(f"{file!a}: its name has control characters or is no UTF-8: rename it")
+    return sorted(found), links
 
 
 def _is_litter(name: str) -> bool:
@@ -158,7 +238,7 @@ def _common_depth(files: Sequence[str]) -> int:
 def _archive_hint(files: Sequence[str]) -> str:
     kinds = Counter(Path(file).suffix.lower() for file in files)
     if archives := sorted(ARCHIVE_SUFFIXES & kinds.keys()):
-        return f" ({', '.join(archives)} files are not read: unpack them first)"
+        return f" ({', '.join(archives)} files are not read: unpack them, or make plain .tar shards of them)"
     return ": it needs a folder of images for each identity"
 
 
@@ -167,7 +247,7 @@ def _table(images: Path, labels: Path | None) -> Path | None:
         own = images / LABELS_NAME
         return own if own.is_file() else None
     tables = [
-        labels / file for file in _files(labels) if Path(file).suffix.lower() in (".csv", ".tsv", ".txt")
+        labels / file for file in _files(labels)[0] if Path(file).suffix.lower() in (".csv", ".tsv", ".txt")
     ]
     if len(tables) != 1:
         raise TrainingError(
@@ -177,9 +257,18 @@ def _table(images: Path, labels: Path | None) -> Path | None:
     return tables[0]
 
 
-def _match(file: str, present: set[str]) -> str | None:
-    """The file as the channel has it: tables often name it with the channel's own folder in front."""
-    if file in present:
-        return file
-    shorter = file.partition("/")[2]
-    return shorter if shorter in present else None
+class _Present:
+    """The files of a channel, to be found by the names that tables give them."""
+
+    def __init__(self, files: Sequence[str]):
+        self.files = set(files)
+        self.normal = {unicodedata.normalize("NFC", file): file for file in files if not file.isascii()}
+
+    def match(self, named: str) -> str | None:
+        """Tables often put the channel's own folder in front; "é" can be one character or two."""
+        for name in (named, named.partition("/")[2]):
+            if name in self.files:
+                return name
+            if found := self.normal.get(unicodedata.normalize("NFC", name)):
+                return found
+        return None

@@ -1,5 +1,7 @@
 """All images of a channel, decoded: once into a file of pixels where that fits, else batch by batch."""
 
+import csv
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -11,8 +13,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arcface.data.decode import SIZE, Pixels, UnreadableError, read_image
+from training.arcface.data.decode import SIZE, Pixels, UnreadableError, decode
 from training.arcface.data.listing import Listing
+from training.arcface.data.places import Indices
 from training.arcface.distributed import World
 from training.arcface.errors import TrainingError
 
@@ -20,8 +23,7 @@ IMAGE_BYTES = SIZE * SIZE * 3
 CACHE_BYTES_LIMIT = 16 * 2**30
 LISTED = 20  # unreadable files named in the log
 NAMED = 3  # unreadable files named in a failure
-
-Indices = NDArray[np.int64]
+UNREADABLE_NAME = "unreadable.csv"  # in output/data: all of them
 
 
 class Images(Protocol):
@@ -63,6 +65,21 @@ class DecodeReport:
         )
         for file, reason in self.unreadable[:LISTED]:
             yield f"unreadable {channel}/{file} {reason}"
+        if len(self.unreadable) > LISTED:
+            yield f"unreadable … all {len(self.unreadable)} are listed in output/data/{UNREADABLE_NAME}"
+
+    def write(self, folder: Path, channel: str) -> None:
+        """Adds the unreadable files to the table of them in a folder; makes none where there are none."""
+        if not self.unreadable:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / UNREADABLE_NAME
+        begun = path.exists()
+        with path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            if not begun:
+                writer.writerow(("channel", "file", "reason"))
+            writer.writerows((channel, name, reason) for name, reason in self.unreadable)
 
 
 @dataclass(frozen=True)
@@ -82,33 +99,49 @@ class CachedImages:
 class StreamedImages:
     """Decodes when asked: for more images than the disk would hold as pixels."""
 
-    def __init__(self, paths: Sequence[Path], workers: int, max_unreadable: float):
-        self.paths, self.workers, self.max_unreadable = tuple(paths), workers, max_unreadable
+    def __init__(self, listing: Listing, workers: int, max_unreadable: float):
+        self.listing, self.workers, self.max_unreadable = listing, workers, max_unreadable
+        self.reader = listing.reader()
         self.pool = ThreadPoolExecutor(workers)
         self.bad: dict[int, str] = {}
         self.asked = 0
 
     def keep(self, chosen: NDArray[np.bool_]) -> "StreamedImages":
-        paths = [path for path, wanted in zip(self.paths, chosen, strict=True) if wanted]
-        return StreamedImages(paths, self.workers, self.max_unreadable)
+        return StreamedImages(self.listing.keep(chosen), self.workers, self.max_unreadable)
 
     def take(self, indices: Indices) -> tuple[NDArray[np.uint8], Indices]:
-        found = list(self.pool.map(self._readable, map(int, indices)))
+        pixels = np.empty((len(indices), SIZE, SIZE, 3), np.uint8)
+        taken = indices.copy()
+
+        def decode_some(rows: range) -> None:
+            for row in rows:
+                pixels[row], taken[row] = self._readable(int(indices[row]))
+
+        # A few images at a time, for handing one to a thread takes as long as a third of decoding it.
+        list(self.pool.map(decode_some, _parts(len(indices), self.workers)))
         self.asked += len(indices)
         if self.asked >= 1000:
-            refuse_unreadable(
-                [(self.paths[i].name, why) for i, why in self.bad.items()], self.asked, self.max_unreadable
-            )
-        return np.stack([pixels for pixels, _ in found]), np.array([index for _, index in found])
+            named = [(self.listing.files[index], why) for index, why in self.bad.items()]
+            refuse_unreadable(named, self.asked, self.max_unreadable)
+        return pixels, taken
 
     def _readable(self, index: int) -> tuple[Pixels, int]:
         """The image, or the next that can be read: the same on every run, so a resumed one repeats it."""
-        for candidate in (*range(index, len(self.paths)), *range(index)):
+        count = len(self.listing)
+        for candidate in itertools.chain(range(index, count), range(index)):
+            if candidate in self.bad:
+                continue
             try:
-                return read_image(self.paths[candidate])[0], candidate
+                return decode(self.reader.read(candidate))[0], candidate
             except UnreadableError as error:
                 self.bad[candidate] = str(error)
-        raise TrainingError(f"none of the {len(self.paths)} images can be read")
+        raise TrainingError(f"none of the {count} images can be read: see the log for the first of them")
+
+
+def _parts(count: int, workers: int) -> list[range]:
+    """range(count) in parts of at most 16, enough for every worker."""
+    size = max(1, min(16, -(-count // workers)))
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 @dataclass(frozen=True)
@@ -130,7 +163,7 @@ def open_dataset(listing: Listing, world: World, decoding: Decoding) -> tuple[Da
     """The channel's readable images. Raises TrainingError where more than `max_unreadable` are not."""
     needed = len(listing) * IMAGE_BYTES
     if world.from_first(needed > min(decoding.cache_bytes, shutil.disk_usage(decoding.scratch).free // 2)):
-        streamed = StreamedImages(listing.paths(), decoding.threads, decoding.max_unreadable)
+        streamed = StreamedImages(listing, decoding.threads, decoding.max_unreadable)
         return Dataset(listing, streamed), DecodeReport(len(listing))
     pixels, status = _pixel_file(len(listing), world, decoding.scratch)
     reasons = _decode_share(listing, pixels, status, world, decoding)
@@ -172,21 +205,29 @@ def _decode_share(
     world: World,
     decoding: Decoding,
 ) -> dict[int, str]:
-    """Decodes this process's share of its host's images; gives the unreadable ones with reasons."""
-    paths = listing.paths()
+    """Decodes this process's share of its host's images; gives the unreadable ones with reasons.
 
-    def decode(index: int) -> tuple[int, str]:
+    In the order in which they lie, so that shards are read from the beginning to the end, once.
+    """
+    reader = listing.reader()
+    share = reader.in_reading_order()[world.local_rank :: world.local_size]
+
+    def decode_some(places: range) -> dict[int, str]:
         decoding.check_stop()
-        try:
-            pixels[index], resized = read_image(paths[index])
-        except UnreadableError as error:
-            return index, str(error)
-        status[index] = _RESIZED if resized else 0
-        return index, ""
+        reasons = {}
+        for index in map(int, share[places.start : places.stop]):
+            try:
+                pixels[index], resized = decode(reader.read(index))
+                status[index] = _RESIZED if resized else 0
+            except UnreadableError as error:
+                reasons[index] = str(error)
+        return reasons
 
+    found: dict[int, str] = {}
     with ThreadPoolExecutor(decoding.threads) as pool:
-        outcomes = pool.map(decode, range(world.local_rank, len(paths), world.local_size))
-        return {index: reason for index, reason in outcomes if reason}
+        for reasons in pool.map(decode_some, _parts(len(share), decoding.threads)):
+            found |= reasons
+    return found
 
 
 def refuse_unreadable(unreadable: Sequence[tuple[str, str]], images: int, limit: float) -> None:

@@ -1,0 +1,99 @@
+"""Where the bytes of each image are: a file of its own, or a span of a shard, read in place."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.arcface.data import records
+from training.arcface.data.decode import BYTES_LIMIT, UnreadableError, read_bytes
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Image i is `size[i]` bytes from `offset[i]` of `shards[shard[i]]`, (n,) int64 each.
+
+    records: the bytes are a record of a .rec file, from which the image is to be taken.
+    """
+
+    shards: tuple[str, ...]  # relative to the channel
+    shard: Indices
+    offset: Indices
+    size: Indices
+    records: bool = False
+
+    @classmethod
+    def of(
+        cls, shards: Sequence[str], spans: Sequence[tuple[int, int, int]], *, records: bool = False
+    ) -> "Spans":
+        """From (shard, offset, size) of each image."""
+        table = np.array(spans, dtype=np.int64).reshape(-1, 3)
+        return cls(tuple(shards), table[:, 0], table[:, 1], table[:, 2], records)
+
+    def take(self, chosen: NDArray[np.bool_] | Indices) -> "Spans":
+        return replace(self, shard=self.shard[chosen], offset=self.offset[chosen], size=self.size[chosen])
+
+
+class Reader(Protocol):
+    """Reads the bytes of an image by its index, from any thread."""
+
+    def read(self, index: int) -> bytes:
+        """Raises UnreadableError."""
+
+    def in_reading_order(self) -> Indices:
+        """All indices, such that each shard is read once from its beginning to its end."""
+
+
+class FileReader:
+    """Each image a file."""
+
+    def __init__(self, root: Path, files: Sequence[str]):
+        self.root, self.files = str(root), files
+
+    def read(self, index: int) -> bytes:
+        return read_bytes(f"{self.root}/{self.files[index]}")
+
+    def in_reading_order(self) -> Indices:
+        return np.arange(len(self.files))
+
+
+class SpanReader:
+    """Shards stay as they are, on the disk or behind a mount that streams them (FastFile mode)."""
+
+    def __init__(self, root: Path, spans: Spans):
+        self.root, self.spans = root, spans
+        self.descriptors: dict[int, int] = {}
+        self.lock = Lock()
+
+    def read(self, index: int) -> bytes:
+        spans = self.spans
+        shard, size = int(spans.shard[index]), int(spans.size[index])
+        if size > BYTES_LIMIT:
+            raise UnreadableError(f"is larger than {BYTES_LIMIT // 2**20} MB")
+        try:
+            data = os.pread(self._descriptor(shard), size, int(spans.offset[index]))
+        except OSError as error:
+            raise UnreadableError(f"cannot be read ({error.strerror})") from None
+        if len(data) != size:
+            raise UnreadableError("is cut short: its shard has become shorter")
+        return records.image(data) if spans.records else data
+
+    def in_reading_order(self) -> Indices:
+        return np.lexsort((self.spans.offset, self.spans.shard))
+
+    def _descriptor(self, shard: int) -> int:
+        with self.lock:
+            if shard not in self.descriptors:
+                self.descriptors[shard] = os.open(self.root / self.spans.shards[shard], os.O_RDONLY)
+            return self.descriptors[shard]
+
+    def __del__(self) -> None:
+        for descriptor in self.descriptors.values():
+            os.close(descriptor)
