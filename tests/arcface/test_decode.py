@@ -1,14 +1,17 @@
 """One file of any kind to 112x112 RGB, or the reason why not."""
 
+import io
+import os
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
 
 from tests.arcface.examples import picture
-from training.arcface.data.decode import UnreadableError, read_image
+from training.arcface.data.decode import UnreadableError, decode, read_image
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("RGB", "png"), ("L", "pgm"), ("P", "gif"), ("CMYK", "tif")])
@@ -91,3 +94,78 @@ def test_a_huge_image_is_refused_by_its_size_before_it_is_decoded(tmp_path: Path
     Image.new("RGB", (300, 200)).save(tmp_path / "x.png")
     with pytest.raises(UnreadableError, match="300x200 pixels, above the limit of 50,000"):
         read_image(tmp_path / "x.png", pixel_limit=50_000)
+
+
+# -- Plain JPEG, decoded without Pillow --------------------------------------------------------------------
+
+
+def jpeg(mode: str = "RGB", **options: object) -> bytes:
+    memory = io.BytesIO()
+    Image.fromarray(picture(3, 1)).convert(mode).save(memory, "JPEG", **options)
+    return memory.getvalue()
+
+
+KINDS = {
+    "4:4:4": jpeg(quality=95, subsampling=0),
+    "4:2:2": jpeg(quality=75, subsampling=1),
+    "4:2:0": jpeg(quality=95, subsampling=2),
+    "progressive": jpeg(progressive=True, quality=100),
+    "grey": jpeg("L"),
+    "cmyk": jpeg("CMYK"),
+    "with comment": jpeg(comment="taken in 2026"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_jpeg_has_pillows_pixels_bit_for_bit(kind: str) -> None:
+    expected = np.asarray(Image.open(io.BytesIO(KINDS[kind])).convert("RGB"))
+    assert (decode(KINDS[kind])[0] == expected).all()
+
+
+def test_plain_jpeg_is_decoded_without_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "open", None)
+    assert decode(KINDS["4:2:0"])[0].shape == (112, 112, 3)
+
+
+def test_a_turned_jpeg_is_turned_back() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    upside_down = decode(jpeg(exif=exif))[0]
+    assert (upside_down == decode(jpeg())[0][::-1, ::-1]).all()
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+def test_a_jpeg_that_is_cut_short_is_unreadable(kept: float) -> None:
+    data = KINDS["4:2:0"]
+    with pytest.raises(UnreadableError, match="is damaged or cut short"):
+        decode(data[: int(len(data) * kept)])
+
+
+def test_what_libjpeg_merely_warns_of_pillow_judges() -> None:
+    data = KINDS["4:4:4"]
+    damaged = data[:9000] + b"\xff\xd0" + data[9000:]
+    with pytest.raises(ValueError, match="Corrupt JPEG data"):
+        simplejpeg.decode_jpeg(damaged, strict=True)
+    assert (decode(damaged)[0] == np.asarray(Image.open(io.BytesIO(damaged)))).all()
+
+
+# -- What is no file of pixels at all ----------------------------------------------------------------------
+
+
+def test_a_pipe_named_like_a_picture_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.jpg")
+    with pytest.raises(UnreadableError, match="is no ordinary file"):
+        read_image(tmp_path / "x.jpg")
+
+
+def test_a_link_that_leads_in_a_circle_is_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").symlink_to(tmp_path / "x.jpg")
+    with pytest.raises(UnreadableError, match="cannot be opened"):
+        read_image(tmp_path / "x.jpg")
+
+
+def test_a_file_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "x.jpg").open("wb") as file:
+        file.truncate(10**10)
+    with pytest.raises(UnreadableError, match="is larger than 512 MB"):
+        read_image(tmp_path / "x.jpg")

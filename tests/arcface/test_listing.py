@@ -1,5 +1,6 @@
 """Which images there are and whose, by folders and by tables."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def test_a_channel_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def labelled(tmp_path: Path, text: str, *files: str) -> Listing:
-    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels").mkdir(parents=True)
     (tmp_path / "labels" / "labels.csv").write_text(text, encoding="utf-8")
     return find(touch(tmp_path / "images", *files), tmp_path / "labels")
 
@@ -119,3 +120,50 @@ def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_bytes("file,identity\n1.jpg,Jürgen\n".encode("latin-1"))
     with pytest.raises(TrainingError, match="is not UTF-8"):
         read_labels(tmp_path / "labels.csv")
+
+
+# -- Names and links ---------------------------------------------------------------------------------------
+
+
+def test_a_table_finds_names_however_their_accents_are_written(tmp_path: Path) -> None:
+    one, two = "Zo\u00eb.jpg", "Zoe\u0308.jpg"
+    assert labelled(tmp_path, f"file,identity\n{one},a\n2.jpg,b\n", two, "2.jpg").files == ("2.jpg", two)
+
+
+def test_a_file_that_a_table_names_in_two_ways_has_one_identity(tmp_path: Path) -> None:
+    text = "1.jpg,anna\nimages/1.jpg,{}\n2.jpg,ben\n"
+    assert len(labelled(tmp_path / "same", text.format("anna"), "1.jpg", "2.jpg")) == 2
+    with pytest.raises(TrainingError, match="is named twice, with two identities"):
+        labelled(tmp_path / "other", text.format("ben"), "1.jpg", "2.jpg")
+
+
+def test_a_folder_named_like_an_image_is_a_folder(tmp_path: Path) -> None:
+    assert find(touch(tmp_path, "a.jpg/1.jpg", "b/1.jpg"), None).identities == ("a.jpg", "b")
+
+
+def test_links_to_folders_are_not_followed_but_mentioned(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "b/1.jpg")
+    (tmp_path / "a" / "again").symlink_to(tmp_path)
+    found = find(tmp_path, None)
+    assert len(found) == 2
+    assert found.notes == ("folder_links_not_followed=1",)
+
+
+@pytest.mark.parametrize("name", ["a\nb.jpg", "a\udcff.jpg"])
+def test_a_name_that_could_not_be_written_down_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(TrainingError, match="has control characters or is no UTF-8: rename it"):
+        find(touch(tmp_path, "a/1.jpg", f"b/{name}"), None)
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "a/1.jpg", "b/1.jpg")
+    scandir = os.scandir
+
+    def refusing(path: str) -> object:
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(TrainingError, match=r"/b cannot be read \(Permission denied\): check the folder"):
+        find(tmp_path, None)

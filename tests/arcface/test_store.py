@@ -1,5 +1,6 @@
 """All images of a channel, the unreadable ones left out."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,31 @@ def test_unreadable_files_are_skipped_counted_and_named(tmp_path: Path) -> None:
         "decoded channel=images images=12 resized=0 unreadable=1",
         "unreadable images/1/2.png is empty",
     ]
+
+
+def test_every_unreadable_file_is_listed_with_its_reason(tmp_path: Path) -> None:
+    images = write_pictures(tmp_path / "images", 2, 3)
+    (images / "1" / "2.png").write_bytes(b"")
+    (images / "0" / "ü, 0.png").write_bytes(b"x")
+    decoding = Decoding(tmp_path, listed_in=tmp_path / "data")
+    for channel in ("images", "validation", "images"):  # again, as after a restart
+        with pytest.raises(TrainingError):
+            open_dataset(find(images, None), World(), decoding, channel)
+    rows = list(csv.reader((tmp_path / "data" / "unreadable.csv").open(encoding="utf-8")))
+    assert [row[:2] for row in rows] == [
+        ["channel", "file"],
+        ["validation", "0/ü, 0.png"],
+        ["validation", "1/2.png"],
+        ["images", "0/ü, 0.png"],
+        ["images", "1/2.png"],
+    ]
+    assert rows[4][2] == "is empty"
+
+
+def test_where_all_can_be_read_no_table_is_written(tmp_path: Path) -> None:
+    listing = find(write_pictures(tmp_path / "images", 2, 1), None)
+    open_dataset(listing, World(), Decoding(tmp_path, listed_in=tmp_path / "data"))
+    assert not (tmp_path / "data").exists()
 
 
 def test_pixels_stay_with_their_file_after_a_file_is_skipped(tmp_path: Path) -> None:

@@ -43,10 +43,16 @@ def load_data(
 
     scratch: a folder that the ranks of one host share.
     """
-    decoding = Decoding(scratch, settings.workers, settings.max_unreadable, check_stop=stop.check)
+    decoding = Decoding(
+        scratch,
+        settings.workers,
+        settings.max_unreadable,
+        check_stop=stop.check,
+        listed_in=paths.output_data,
+    )
 
     def opened(listing: Listing, channel: str) -> Dataset:
-        dataset, decoded = open_dataset(listing, world, decoding)
+        dataset, decoded = open_dataset(listing, world, decoding, channel)
         for line in (*listing.notes, *decoded.lines(channel)):
             log(line)
         return dataset

@@ -69,17 +69,17 @@ class DecodeReport:
             yield f"unreadable … all {len(self.unreadable)} are listed in output/data/{UNREADABLE_NAME}"
 
     def write(self, folder: Path, channel: str) -> None:
-        """Adds the unreadable files to the table of them in a folder; makes none where there are none."""
-        if not self.unreadable:
+        """Puts this channel's unreadable files into the table of them; makes none where there are none."""
+        path = folder / UNREADABLE_NAME
+        rows = [[channel, file, reason] for file, reason in self.unreadable]
+        if path.exists():
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = [row for row in csv.reader(file) if row[0] not in (channel, "channel")] + rows
+        elif not rows:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / UNREADABLE_NAME
-        begun = path.exists()
-        with path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            if not begun:
-                writer.writerow(("channel", "file", "reason"))
-            writer.writerows((channel, name, reason) for name, reason in self.unreadable)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([["channel", "file", "reason"], *rows])
 
 
 @dataclass(frozen=True)
@@ -153,13 +153,16 @@ class Decoding:
     max_unreadable: float = 0.1  # share
     cache_bytes: int = CACHE_BYTES_LIMIT
     check_stop: Callable[[], None] = lambda: None
+    listed_in: Path | None = None  # the folder for the table of unreadable files
 
     @property
     def threads(self) -> int:
         return self.workers if self.workers > 0 else len(os.sched_getaffinity(0))
 
 
-def open_dataset(listing: Listing, world: World, decoding: Decoding) -> tuple[Dataset, DecodeReport]:
+def open_dataset(
+    listing: Listing, world: World, decoding: Decoding, channel: str = "images"
+) -> tuple[Dataset, DecodeReport]:
     """The channel's readable images. Raises TrainingError where more than `max_unreadable` are not."""
     needed = len(listing) * IMAGE_BYTES
     if world.from_first(needed > min(decoding.cache_bytes, shutil.disk_usage(decoding.scratch).free // 2)):
@@ -170,11 +173,13 @@ def open_dataset(listing: Listing, world: World, decoding: Decoding) -> tuple[Da
     world.barrier()
     unreadable = {int(i): why for part in world.gather_objects(reasons) for i, why in part.items()}
     named = tuple((listing.files[i], unreadable[i]) for i in sorted(unreadable))
+    report = DecodeReport(len(listing), int((status == _RESIZED).sum()), named)
+    if decoding.listed_in is not None and world.rank == 0:
+        report.write(decoding.listed_in, channel)
     refuse_unreadable(named, len(listing), decoding.max_unreadable)
     good = np.ones(len(listing), dtype=bool)
     good[list(unreadable)] = False
     images = CachedImages(pixels, np.arange(len(listing)))
-    report = DecodeReport(len(listing), int((status == _RESIZED).sum()), named)
     return Dataset(listing, images).keep(good), report
 
 
