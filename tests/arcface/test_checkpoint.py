@@ -1,45 +1,66 @@
-"""Checkpoints are whole or not there, and a run that is cut anywhere ends like one that was not."""
+"""Checkpoints are whole or not there, whatever happens while they are written."""
 
 import errno
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
-from tests.arcface.examples import TinyNetwork, dataset
 from training.arcface import checkpoint
-from training.arcface.distributed import World
-from training.arcface.errors import StoppedError
-from training.arcface.learner import Learner
-from training.arcface.loop import Loop, Plan, Progress
-from training.arcface.settings import Settings
-from training.arcface.stopping import Stop
 
 STATE = {"weights": torch.arange(1000.0), "progress": {"step": 3}}
+FILES = ("about.json", "state.pt", "sha256.json")
 
 
 def silent(line: str) -> None:
     """A log that nobody reads."""
 
 
+def save(folder: Path, step: int) -> Path:
+    return checkpoint.save(folder, step, STATE | {"step": step}, {"step": step})
+
+
+def newest_step(folder: Path, tell: Any = silent) -> int | None:
+    found = checkpoint.newest(folder, tell)
+    return found[1]["step"] if found else None
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path, 3, STATE)
+    save(tmp_path, 3)
     found = checkpoint.newest(tmp_path, silent)
     assert found is not None
-    assert torch.equal(found["weights"], STATE["weights"])  # type: ignore[arg-type]
-    assert found["progress"] == {"step": 3}
+    path, state = found
+    assert path == tmp_path / "step-000000003"
+    assert torch.equal(state["weights"], torch.arange(1000.0))
+    assert state["progress"] == {"step": 3}
+    assert checkpoint.read_about(path) == {"step": 3}
 
 
-def test_two_are_kept_the_newest(tmp_path: Path) -> None:
-    for step in (5, 10, 999, 1000):
-        checkpoint.save(tmp_path, step, STATE)
-    assert [path.name for path in checkpoint.found(tmp_path)] == ["step-000000999", "step-000001000"]
-    assert len(list(tmp_path.iterdir())) == 2
+def test_checkpoints_are_ordered_by_step(tmp_path: Path) -> None:
+    for step in (1000, 5, 1_000_000_000, 10):
+        save(tmp_path, step)
+    assert [path.name for path in checkpoint.found(tmp_path)] == [
+        "step-000000005",
+        "step-000000010",
+        "step-000001000",
+        "step-1000000000",
+    ]
+
+
+def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    others = ["notes", "step-000000001.uploading", ".sync", "step-last"]
+    for name in others:
+        (tmp_path / name).mkdir()
+    save(tmp_path, 2)
+    checkpoint.clean(tmp_path, silent)
+    checkpoint.prune(tmp_path, [])
+    assert checkpoint.newest(tmp_path, silent) is None
+    assert names(tmp_path) == sorted(others)
 
 
 def flip_a_bit(path: Path) -> None:
@@ -49,49 +70,80 @@ def flip_a_bit(path: Path) -> None:
 
 
 def cut_short(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 9 // 10])
 
 
 @pytest.mark.parametrize("damage", [flip_a_bit, cut_short, Path.unlink])
-@pytest.mark.parametrize("file", ["state.pt", "sha256.json"])
+@pytest.mark.parametrize("file", FILES)
 def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
     tmp_path: Path, damage: Any, file: str
 ) -> None:
-    checkpoint.save(tmp_path, 1, STATE | {"progress": {"step": 1}})
-    damage(checkpoint.save(tmp_path, 2, STATE) / file)
+    save(tmp_path, 1)
+    damage(save(tmp_path, 2) / file)
     told: list[str] = []
-    found = checkpoint.newest(tmp_path, told.append)
-    assert found is not None
-    assert found["progress"] == {"step": 1}
+    assert newest_step(tmp_path, told.append) == 1
     assert len(told) == 1
     assert "step-000000002" in told[0]
 
 
 def test_where_all_are_damaged_there_is_none(tmp_path: Path) -> None:
-    flip_a_bit(checkpoint.save(tmp_path, 1, STATE) / "state.pt")
-    assert checkpoint.newest(tmp_path, silent) is None
+    flip_a_bit(save(tmp_path, 1) / "state.pt")
+    assert newest_step(tmp_path) is None
 
 
-def test_half_a_checkpoint_is_not_taken_for_one(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path, 1, STATE)
-    (tmp_path / ".step-000000002").mkdir()
-    (tmp_path / ".step-000000002" / "state.pt").write_bytes(b"half")
-    assert [path.name for path in checkpoint.found(tmp_path)] == ["step-000000001"]
-    checkpoint.save(tmp_path, 2, STATE)
-    assert checkpoint.newest(tmp_path, silent) is not None
+def test_half_a_checkpoint_is_told_and_removed_at_the_next_start(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    aside = tmp_path / ".step-000000002"
+    aside.mkdir()
+    (aside / "state.pt").write_bytes(b"half")
+    told: list[str] = []
+    checkpoint.clean(tmp_path, told.append)
+    assert names(tmp_path) == ["step-000000001"]
+    assert told == ["checkpoint step-000000002 was cut off while it was written: removed"]
 
 
+def test_a_checkpoint_that_only_lacks_its_name_gets_it(tmp_path: Path) -> None:
+    save(tmp_path, 2).rename(tmp_path / ".step-000000002")
+    checkpoint.clean(tmp_path, silent)
+    assert newest_step(tmp_path) == 2
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+def test_replacing_a_checkpoint_may_be_cut_off_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    """As by a SIGKILL before the first rename, and before the second."""
+    save(tmp_path, 1)
+    rename, left = Path.rename, [renames]
+
+    def cut_off(self: Path, target: Path) -> Path:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, 1)
+    monkeypatch.undo()
+    checkpoint.clean(tmp_path, silent)
+    assert names(tmp_path) == ["step-000000001"]
+    assert newest_step(tmp_path) == 1
+
+
+@pytest.mark.parametrize("fails", ["torch.save", "os.fsync"])
 def test_a_full_disk_leaves_the_older_checkpoint_and_no_litter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    checkpoint.save(tmp_path, 1, STATE)
-    monkeypatch.setattr(torch, "save", full)
+    save(tmp_path, 1)
+    monkeypatch.setattr(fails, full)
     with pytest.raises(OSError, match=r"step 2 could not be written .*No space left"):
-        checkpoint.save(tmp_path, 2, STATE)
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000000001"]
+        save(tmp_path, 2)
+    assert names(tmp_path) == ["step-000000001"]
 
 
 def test_a_checkpoint_runs_no_code_when_it_is_loaded(tmp_path: Path) -> None:
@@ -99,90 +151,18 @@ def test_a_checkpoint_runs_no_code_when_it_is_loaded(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[Any, ...]:
             return (Path.touch, (tmp_path / "sprung",))
 
-    checkpoint.save(tmp_path, 1, {"trap": Trap()})
+    checkpoint.save(tmp_path, 1, {"trap": Trap()}, {})
     told: list[str] = []
-    assert checkpoint.newest(tmp_path, told.append) is None
+    assert newest_step(tmp_path, told.append) is None
     assert not (tmp_path / "sprung").exists()
     assert "step-000000001" in told[0]
 
 
-# -- Interrupted and resumed -------------------------------------------------------------------------------
-
-DATA = dataset(4, 5)
-SETTINGS = Settings(network="tiny", epochs=3, batch_size=6, lr=0.1, log_interval=2, warmup_epochs=0.5)
-
-
-class StoppingLearner(Learner):
-    """Asks for a stop in the middle of its `after`-th step, as a signal would."""
-
-    stop: Stop
-    after: int | None
-
-    def step(self, *arguments: Any) -> Any:
-        if self.after is not None:
-            self.after -= 1
-            self.stop.requested = self.after <= 0
-        return super().step(*arguments)
-
-
-def run_part(folder: Path, stop_after: int | None) -> tuple[Learner, Progress]:
-    """From the newest checkpoint to the end, or to the step after which a stop is asked for."""
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        backbone = TinyNetwork()
-    plan, progress, stop = Plan.make(len(DATA.listing), SETTINGS, World()), Progress(), Stop()
-    learner = StoppingLearner(backbone, 4, SETTINGS, World(), compiled=False)
-    learner.stop, learner.after = stop, stop_after
-    if state := checkpoint.newest(folder, silent):
-        learner.load_state(state["learner"])
-        learner.load_rows(state["rows"])
-        progress = Progress(**state["progress"])
-
-    def save(now: Progress) -> None:
-        checkpoint.save(
-            folder, now.step, {"learner": learner.state(), "rows": learner.rows(), "progress": now.as_dict()}
-        )
-
-    loop = Loop(learner, DATA, plan, progress, stop=stop, save=save, verify=lambda: {"eer": 0.0}, log=silent)
-    with suppress(StoppedError):
-        loop.run()
-    return learner, progress
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Learner, Progress]:
-    return run_part(tmp_path_factory.mktemp("undisturbed"), None)
-
-
-@hypothesis_settings(
-    deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(stops=st.lists(st.integers(1, 8), max_size=4))
-def test_a_run_interrupted_anywhere_ends_bit_for_bit_like_an_undisturbed_one(
-    stops: list[int], undisturbed: tuple[Learner, Progress], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("run")
-    for after in stops:
-        run_part(folder, after)
-    learner, progress = run_part(folder, None)
-    expected, expected_progress = undisturbed
-    assert progress == expected_progress
-    mine, theirs = learner.state(), expected.state()
-    for name, rows in expected.rows().items():
-        assert torch.equal(learner.rows()[name], rows), name
-    for part in ("backbone", "optimizer"):
-        assert mine[part].keys() == theirs[part].keys()
-    for key, value in theirs["backbone"].items():
-        assert torch.equal(mine["backbone"][key], value), key
-    for name, moments in theirs["optimizer"].items():
-        for key, value in moments.items():
-            assert torch.equal(mine["optimizer"][name][key], value), name
-
-
-def test_the_undisturbed_run_did_learn_something(undisturbed: tuple[Learner, Progress]) -> None:
-    """Else equality of weights would show little."""
-    _, progress = undisturbed
-    assert progress.step == 9
-    assert [row["epoch"] for row in progress.epochs] == [1, 2, 3]
-    assert progress.epochs[-1]["loss"] < progress.epochs[0]["loss"]
-    assert [row["step"] for row in progress.verifications] == [0, 3, 6, 9]
+def test_what_is_set_aside_is_kept_but_read_no_more(tmp_path: Path) -> None:
+    for number in (1, 2):
+        save(tmp_path, 5)
+        save(tmp_path / checkpoint.BEST, 4)
+        assert checkpoint.set_aside(tmp_path) == tmp_path / f"set-aside-{number}"
+        assert newest_step(tmp_path) is None
+        assert newest_step(tmp_path / f"set-aside-{number}") == 5
+    assert checkpoint.set_aside(tmp_path) is None

@@ -8,14 +8,13 @@ import torch
 from PIL import Image
 
 from tests.arcface.examples import write_job, write_pictures
-from training.arcface import checkpoint, hardware
+from training.arcface import hardware
 from training.arcface.channels import Data, load_data
 from training.arcface.distributed import World
 from training.arcface.errors import StoppedError, TrainingError
 from training.arcface.main import describe, guarded
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
-from training.arcface.trainer import Job, train
 from training.jobs import contract
 from training.jobs.contract import ContainerPaths
 
@@ -82,16 +81,6 @@ def test_a_stop_while_decoding_ends_at_once(tmp_path: Path) -> None:
 def test_one_identity_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="it needs two identities or more"):
         load(job_with(tmp_path, 1, 3))
-
-
-def test_a_checkpoint_of_another_dataset_or_network_is_refused(tmp_path: Path) -> None:
-    settings = Settings(network="mbf", batch_size=3, epochs=1, holdout_fraction=0)
-    paths = job_with(tmp_path, 2, 2)
-    marks = {"network": "r18", "seed": "0", "batch size": "3", "images or their identities": "0123456789ab"}
-    checkpoint.save(paths.checkpoints, 3, {"marks": marks})
-    job = Job(paths, settings, hosts=1, scratch=tmp_path)
-    with pytest.raises(TrainingError, match="network, images or their identities changed since"):
-        train(job, World(), Stop(), lambda _: None)
 
 
 # -- Failures ----------------------------------------------------------------------------------------------

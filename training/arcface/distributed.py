@@ -17,6 +17,7 @@ from training.arcface.errors import TrainingError
 _Value = TypeVar("_Value")
 
 DEFAULT_PORT = 29500
+MESSAGE_BYTES = 256 * 2**20  # below what a message's length may be counted in
 PATIENCE = timedelta(minutes=30)  # the slowest a peer may be: one that is still decoding its images
 
 
@@ -72,8 +73,8 @@ class World:
         if self.size == 1:
             return [rows]
         counts = torch.empty(self.size, dtype=torch.int64)
-        distributed.all_gather_into_tensor(counts, torch.tensor([rows]))
-        return counts.tolist()  # type: ignore[no-any-return]
+        distributed.all_gather_single(counts, torch.tensor([rows]))
+        return counts.tolist()
 
     def gather(self, tensor: Tensor, counts: Sequence[int] | None = None) -> Tensor:
         """The rows of all ranks, one rank after the other.
@@ -87,15 +88,17 @@ class World:
         padded = tensor.new_zeros((most, *tensor.shape[1:]))
         padded[: len(tensor)] = tensor
         gathered = tensor.new_empty((self.size * most, *tensor.shape[1:]))
-        distributed.all_gather_into_tensor(gathered, padded)
+        distributed.all_gather_single(gathered, padded)
         if counts is None or min(counts) == most:
             return gathered
-        return torch.cat([part[:rows] for part, rows in zip(gathered.split(most), counts, strict=True)])
+        return torch.cat(
+            [part[:rows] for part, rows in zip(torch.split(gathered, most), counts, strict=True)]
+        )
 
     def rows_of_this_rank(self, gathered: Tensor, counts: Sequence[int] | None = None) -> Tensor:
         """Undoes `gather`: this rank's rows of (sum of counts, …)."""
         sizes = counts or [len(gathered) // self.size] * self.size
-        return gathered.split(list(sizes))[self.rank]
+        return torch.split(gathered, list(sizes))[self.rank]
 
     def sum(self, tensor: Tensor) -> Tensor:
         return self._reduce(tensor, distributed.ReduceOp.SUM)
@@ -138,6 +141,46 @@ class World:
         distributed.all_gather_object(values, value)
         return values
 
+    def to_first(self, shard: Tensor) -> list[Tensor] | None:
+        """Copies of all ranks' tensors in rank 0's main memory, in rank order; None on the others.
+
+        They go from processor to processor, so no GPU holds more than its own. Shapes may differ but for the
+        first rank's type.
+        """
+        mine = shard.detach().to("cpu", copy=True)
+        shapes = self.gather_objects(tuple(mine.shape))
+        if self.rank != 0:
+            for piece in _pieces(mine):
+                distributed.send(piece, dst=0)
+            return None
+        others = [mine.new_empty(shape) for shape in shapes[1:]]
+        for rank, other in enumerate(others, start=1):
+            for piece in _pieces(other):
+                distributed.recv(piece, src=rank)
+        return [mine, *others]
+
+    def shard_from_first(self, whole: Tensor | None, count: int) -> Tensor:
+        """This rank's rows of rank 0's (count, …) tensor, in main memory; the others give None."""
+        of_a_row: Any = (tuple(whole.shape[1:]), whole.dtype) if whole is not None else None
+        shape, kind = self.from_first(of_a_row)
+        first, last = self.shard(count)
+        if whole is None:
+            mine = torch.empty((last - first, *shape), dtype=kind)
+            for piece in _pieces(mine):
+                distributed.recv(piece, src=0)
+            return mine
+        for rank in range(1, self.size):
+            start, end = self._shard_of(rank, count)
+            for piece in _pieces(whole[start:end].contiguous()):
+                distributed.send(piece, dst=rank)
+        return whole[first:last]
+
     def barrier(self) -> None:
         if self.size > 1:
             distributed.barrier()
+
+
+def _pieces(tensor: Tensor) -> list[Tensor]:
+    """Views that one message can hold, each of at least a row."""
+    rows = max(1, MESSAGE_BYTES * len(tensor) // max(1, tensor.nbytes))
+    return list(torch.split(tensor, rows)) if len(tensor) else []

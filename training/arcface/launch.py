@@ -45,13 +45,15 @@ def launch(
     config: Mapping[str, Any],
     resources: Mapping[str, Any],
     environment: Mapping[str, str],
+    *,
+    resume: bool = True,
 ) -> int:
     """Trains with every GPU of this host, or with its processors; gives the exit status."""
     cluster = Cluster.from_resource_config(resources)
     meeting = Meeting.from_environment(cluster, environment)
     processes = max(1, torch.cuda.device_count())
     with tempfile.TemporaryDirectory(prefix="facetrain-", ignore_cleanup_errors=True) as scratch:
-        job = trainer.Job(paths, Settings.from_config(config), len(cluster.hosts), Path(scratch))
+        job = trainer.Job(paths, Settings.from_config(config), len(cluster.hosts), Path(scratch), resume)
         worlds = [
             World(cluster.current * processes + local, len(cluster.hosts) * processes, local, processes)
             for local in range(processes)

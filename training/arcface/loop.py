@@ -51,17 +51,19 @@ class Plan:
     verifications: int
 
     @classmethod
-    def make(cls, images: int, settings: Settings, world: World, embedded: int = 0) -> "Plan":
+    def make(
+        cls, images: int, settings: Settings, world: World, embedded: int = 0, batch: int | None = None
+    ) -> "Plan":
         """Raises TrainingError where a rank would get fewer than the two images that BatchNorm needs.
 
-        embedded: forward passes that one verification takes.
+        embedded: forward passes that one verification takes. batch: of all ranks, where a run is resumed.
         """
         share = min(settings.batch_size, images // world.size)
         if share < 2:
             raise TrainingError(
                 f"{images} images are too few for {world.size} ranks: each needs two at a time"
             )
-        batch = share * world.size
+        batch = batch or share * world.size
         per_epoch = schedule.steps_per_epoch(images, batch)
         total = schedule.total_steps(images, batch, settings.epochs, settings.max_steps)
         warmup = min(total, round(settings.warmup_epochs * per_epoch))

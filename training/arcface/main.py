@@ -32,7 +32,13 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """The exit status: 0 trained, 1 failed (output/failure says why), 2 called wrongly, 143 stopped."""
     parser = argparse.ArgumentParser(prog="train", description=DESCRIPTION)
     parser.add_argument("command", nargs="?", choices=["train"], default="train", help="the only one: train")
-    parser.parse_args(arguments)
+    parser.add_argument(
+        "--resume",
+        choices=["auto", "never"],
+        default="auto",
+        help="auto: go on from the newest whole checkpoint, if any; never: move those aside and begin anew",
+    )
+    chosen = parser.parse_args(arguments)
     base = Path(environment.get(contract.BASE_DIR_VARIABLE, contract.BASE_DIR))
     if not base.is_dir():
         tell(
@@ -41,7 +47,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         )
         return 1
     paths = ContainerPaths(base)
-    return guarded(paths, lambda: _train(paths, environment))
+    return guarded(paths, lambda: _train(paths, environment, resume=chosen.resume == "auto"))
 
 
 def guarded(paths: ContainerPaths, work: Callable[[], int]) -> int:
@@ -124,19 +130,20 @@ def _config_error(path: str, message: str) -> Exception:
     return ConfigError([Problem(path, message)])
 
 
-def _train(paths: ContainerPaths, environment: Mapping[str, str]) -> int:
+def _train(paths: ContainerPaths, environment: Mapping[str, str], *, resume: bool) -> int:
     config = read_config(paths)
     resources = _read_json(paths.resource_config)
     if paths.channel("landmarks").exists():
         tell("the landmarks channel is not read: images are taken as aligned faces and scaled to 112x112")
     from training.arcface.launch import launch  # noqa: PLC0415  (torch takes seconds to import)
 
-    return launch(paths, config, resources, environment)
+    return launch(paths, config, resources, environment, resume=resume)
 
 
 def tell(line: str) -> None:
-    """To the log: SageMaker collects both streams."""
-    print(line, file=sys.stderr, flush=True)
+    """To the log: SageMaker collects both streams. In one piece, for several threads tell."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def run() -> NoReturn:

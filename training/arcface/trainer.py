@@ -16,7 +16,7 @@ from training.arcface.data.store import Dataset
 from training.arcface.distributed import World
 from training.arcface.learner import Learner, fresh_backbone, to_input
 from training.arcface.loop import Loop, Plan, Progress
-from training.arcface.saving import Saver, fingerprint
+from training.arcface.saving import Saver, fingerprint, prepare
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
 from training.arcface.verification.evaluate import evaluate
@@ -34,6 +34,7 @@ class Job:
     settings: Settings
     hosts: int
     scratch: Path  # a folder that the ranks of one host share
+    resume: bool = True  # or begin anew beside the checkpoints that are there
 
 
 def train(job: Job, world: World, stop: Stop, log: Log) -> None:
@@ -50,24 +51,29 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
         )
     )
     log(data.held_out_line())
-    plan = Plan.make(len(data.train.listing), settings, world, embedded=_embedded(data))
+    marks = fingerprint(settings, data.train.listing)
+    batch = prepare(job.paths.checkpoints, marks, world, log, resume=job.resume)
+    plan = Plan.make(len(data.train.listing), settings, world, embedded=_embedded(data), batch=batch)
     pretrained = weights.from_channel(job.paths.channel("weights"), settings.pretrained)
     classes = len(data.train.listing.identities)
     learner = _learner(job, pretrained, plan, world, log, classes=classes)
-    marks = fingerprint(settings, plan, data.train.listing)
-    saver = Saver(job.paths.checkpoints, learner, marks, log)
-    progress = saver.resume(plan)
-    if pretrained and not progress.step:
-        finetune.start_centres(learner, data.train, pretrained, stop, log)
+    with Saver(job.paths.checkpoints, learner, plan, marks, log) as saver:
+        progress = saver.resume()
+        if pretrained and not progress.step:
+            finetune.start_centres(learner, data.train, pretrained, stop, log)
+        if settings.retry_lr and not progress.step:
+            saver.save(progress)  # what a retry goes back to
 
-    def verification() -> dict[str, Any] | None:
-        if progress.step:  # before the first step the untrained network is measured as it is
-            settle_statistics(learner, data.train, plan)
-        learner.share_buffers()
-        _agree(learner, log)
-        return evaluate(learner.embed, data.sets, world, log).figures if data.sets else None
+        def verification() -> dict[str, Any] | None:
+            if progress.step:  # before the first step the untrained network is measured as it is
+                settle_statistics(learner, data.train, plan)
+            learner.share_buffers()
+            _agree(learner, log)
+            return evaluate(learner.embed, data.sets, world, log).figures if data.sets else None
 
-    Loop(learner, data.train, plan, progress, stop=stop, save=saver.save, verify=verification, log=log).run()
+        Loop(
+            learner, data.train, plan, progress, stop=stop, save=saver.save, verify=verification, log=log
+        ).run()
     if world.rank == 0:
         report.write_model(job.paths.model, learner.backbone, data.train.listing, settings)
         figures = _figures(data, plan, progress, time.monotonic() - started)
