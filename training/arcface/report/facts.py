@@ -22,12 +22,15 @@ class SetScores(Protocol):
     @property
     def genuine(self) -> NDArray[np.floating[Any]]:
         """Cosine similarities of pairs of one person, (n,)."""
+
     @property
     def impostor(self) -> NDArray[np.floating[Any]]:
         """Of two people, (m,)."""
+
     @property
     def genuine_pairs(self) -> NDArray[np.integer[Any]]:
         """Indices into `images`, (n, 2)."""
+
     @property
     def impostor_pairs(self) -> NDArray[np.integer[Any]]: ...
     @property

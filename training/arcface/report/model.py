@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 from safetensors.torch import save_file
@@ -32,8 +33,8 @@ def write_model(
 ) -> None:
     """backbone.pth, backbone.safetensors, head.safetensors, model.onnx, classes.csv and config.json.
 
-    backbone: on any device; left on the CPU, in eval mode. centres: (classes, d) of every rank, in the order of
-    classes.csv, for a later job to start from; no head.safetensors without them.
+    backbone: on any device; left on the CPU, in eval mode. centres: (classes, d) of all ranks, in the
+    order of classes.csv, for a later job to start from; no head.safetensors without them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     backbone.eval().cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -44,7 +45,14 @@ def write_model(
         _write_tensors(folder / "head.safetensors", {"centres": centres.detach().float().cpu()}, settings)
     export_onnx(backbone, folder / "model.onnx")
     _write_classes(folder / "classes.csv", trained_on)
-    write_json(folder / "config.json", {"algorithm": "arcface", **asdict(settings), "input": INPUT})
+    write_json(folder / "config.json", {"algorithm": "arcface", **public(settings), "input": INPUT})
+
+
+def public(settings: Settings) -> dict[str, Any]:
+    """The settings as others may read them: an address without the password that may be in it."""
+    parts = urlsplit(settings.tracking_uri)
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return {**asdict(settings), "tracking_uri": bare}
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
