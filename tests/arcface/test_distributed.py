@@ -6,99 +6,19 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import torch
-from torch import Tensor
 
 from tests.arcface.examples import write_job, write_pictures
-from tests.arcface.test_head import CLASSES, IMAGES, MARGINS, SIZE, batch, dense_loss
 from tests.arcface.test_train import SMALL, TRAIN, environment
 from training.arcface.distributed import Cluster, World
 from training.arcface.errors import TrainingError
-from training.arcface.head import MarginHead
 from training.arcface.launch import Meeting, run_ranks
 from training.arcface.settings import Settings
 from training.arcface.trainer import Job
 from training.jobs.contract import ContainerPaths
-
-
-@dataclass
-class Table:
-    """Where threads that play ranks lay down their tensors for the others."""
-
-    size: int
-    slots: list[Tensor] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.slots = [torch.empty(0)] * self.size
-        self.barrier = threading.Barrier(self.size)
-
-    def exchange(self, rank: int, tensor: Tensor) -> list[Tensor]:
-        self.slots[rank] = tensor.clone()
-        self.barrier.wait(30)
-        found = list(self.slots)
-        self.barrier.wait(30)
-        return found
-
-
-@dataclass(frozen=True)
-class ThreadWorld(World):
-    """A world whose ranks are threads of this process."""
-
-    table: Table = field(default_factory=lambda: Table(1))
-
-    def row_counts(self, rows: int) -> list[int]:
-        return [int(count) for count in self.table.exchange(self.rank, torch.tensor(rows))]
-
-    def gather(self, tensor: Tensor, counts: Sequence[int] | None = None) -> Tensor:
-        return torch.cat(self.table.exchange(self.rank, tensor))
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        return torch.stack(self.table.exchange(self.rank, tensor)).sum(0)
-
-    def maximum(self, tensor: Tensor) -> Tensor:
-        return torch.stack(self.table.exchange(self.rank, tensor)).amax(0)
-
-
-@pytest.mark.parametrize("ranks", [1, 2, 3])
-@pytest.mark.parametrize("name", MARGINS)
-def test_on_any_number_of_ranks_loss_and_gradients_equal_the_dense_ones(name: str, ranks: int) -> None:
-    margin, (embeddings, labels) = MARGINS[name], batch()
-    table = Table(ranks)
-    losses: list[Tensor] = [torch.empty(0)] * ranks
-    heads = [
-        MarginHead(CLASSES, SIZE, margin, ThreadWorld(rank, ranks, table=table), seed=3, block=2).double()
-        for rank in range(ranks)
-    ]
-    shares = [part.clone().requires_grad_() for part in embeddings.chunk(ranks)]
-
-    def play(rank: int) -> None:
-        losses[rank] = heads[rank](shares[rank], labels.chunk(ranks)[rank])
-        torch.autograd.backward(losses[rank])
-
-    threads = [threading.Thread(target=play, args=(rank,)) for rank in range(ranks)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    centres = torch.cat([head.centres.detach() for head in heads]).requires_grad_()
-    whole = embeddings.clone().requires_grad_()
-    expected = dense_loss(whole, centres, labels, margin)
-    torch.autograd.backward(expected)
-    assert IMAGES % ranks == 0
-    for loss in losses:
-        assert loss.item() == pytest.approx(expected.item(), abs=1e-10)
-    # Times the ranks, because the mean that DistributedDataParallel takes divides by them.
-    by_embedding = torch.cat([share.grad for share in shares if share.grad is not None]) / ranks
-    by_centre = torch.cat([head.centres.grad for head in heads if head.centres.grad is not None])
-    torch.testing.assert_close(by_embedding, whole.grad, rtol=0, atol=1e-10)
-    torch.testing.assert_close(by_centre, centres.grad, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(("count", "ranks"), [(10, 3), (2, 3), (7, 1), (1_000_003, 8)])

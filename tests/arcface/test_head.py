@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from training.arcface.distributed import World
-from training.arcface.head import Margin, MarginHead
+from training.arcface.head import MarginHead
+from training.arcface.margins import Margin
 
 CLASSES, IMAGES, SIZE = 11, 6, 8
 
@@ -27,8 +28,8 @@ def dense_loss(embeddings: Tensor, centres: Tensor, labels: Tensor, margin: Marg
     cosines = torch.nn.functional.normalize(embeddings) @ torch.nn.functional.normalize(centres).T
     rows = torch.arange(len(labels))
     own = cosines[rows, labels]
-    angle = own.acos() + margin.margin
-    with_margin = torch.where(angle < math.pi, angle.cos(), own - margin.margin * math.sin(margin.margin))
+    angle = own.acos() + margin.m2
+    with_margin = torch.where(angle < math.pi, angle.cos(), own - margin.m2 * math.sin(margin.m2))
     if margin.straight_through:
         with_margin = own + (with_margin - own).detach()
     logits = cosines.clone()
@@ -38,12 +39,12 @@ def dense_loss(embeddings: Tensor, centres: Tensor, labels: Tensor, margin: Marg
 
 
 MARGINS = {
-    "arcface": Margin(64.0, 0.5),
-    "straight through": Margin(64.0, 0.5, straight_through=True),
-    "smoothed": Margin(16.0, 0.3, label_smoothing=0.1),
-    "no margin": Margin(30.0, 0.0),
-    "wide margin": Margin(8.0, 1.5),
-    "wide, smoothed, straight through": Margin(8.0, 1.5, straight_through=True, label_smoothing=0.2),
+    "arcface": Margin(64.0, m2=0.5),
+    "straight through": Margin(64.0, m2=0.5, straight_through=True),
+    "smoothed": Margin(16.0, m2=0.3, label_smoothing=0.1),
+    "no margin": Margin(30.0, m2=0.0),
+    "wide margin": Margin(8.0, m2=1.5),
+    "wide, smoothed, straight through": Margin(8.0, m2=1.5, straight_through=True, label_smoothing=0.2),
 }
 
 
@@ -77,13 +78,13 @@ def test_beyond_pi_the_wide_margin_examples_are_really_there() -> None:
 @pytest.mark.parametrize("margin", [0.1, 0.5, 1.5])
 def test_a_larger_angle_never_scores_higher(margin: float) -> None:
     cosines = torch.linspace(1, -1, 10_001, dtype=torch.float64)
-    values, slopes = Margin(1.0, margin).target(cosines)
+    values, slopes = Margin(1.0, m2=margin).target(cosines, torch.zeros_like(cosines))
     assert (values.diff() < 0).all()
     assert (slopes > 0).all()
 
 
 def test_at_an_angle_of_zero_the_gradient_is_finite() -> None:
-    head = head_of(Margin(64.0, 0.5), CLASSES)
+    head = head_of(Margin(64.0, m2=0.5), CLASSES)
     embeddings = head.centres.detach()[:3].clone().requires_grad_()
     torch.autograd.backward(head(embeddings, torch.tensor([0, 1, 2])))
     assert embeddings.grad is not None
@@ -91,7 +92,7 @@ def test_at_an_angle_of_zero_the_gradient_is_finite() -> None:
 
 
 def test_a_vector_of_zeros_neither_fails_nor_gives_nan() -> None:
-    head = head_of(Margin(64.0, 0.5), CLASSES)
+    head = head_of(Margin(64.0, m2=0.5), CLASSES)
     embeddings = torch.zeros(2, SIZE, dtype=torch.float64, requires_grad=True)
     loss = head(embeddings, torch.tensor([0, 1]))
     torch.autograd.backward(loss)
@@ -99,6 +100,6 @@ def test_a_vector_of_zeros_neither_fails_nor_gives_nan() -> None:
 
 
 def test_large_logits_do_not_overflow() -> None:
-    head = head_of(Margin(1000.0, 0.5), 2).float()
+    head = head_of(Margin(1000.0, m2=0.5), 2).float()
     embeddings, labels = batch()
     assert math.isfinite(head(embeddings.float(), labels).item())

@@ -11,10 +11,10 @@ from torch.nn.parallel import DistributedDataParallel
 from training.arcface import hardware
 from training.arcface.backbones import EMBEDDING_SIZE, build
 from training.arcface.distributed import World
-from training.arcface.head import Margin, MarginHead
+from training.arcface.head import MarginHead
+from training.arcface.margins import Margin
+from training.arcface.rules import CentreRule
 from training.arcface.settings import Settings
-
-CENTRES = "centres"
 
 
 def to_input(pixels: NDArray[Any], device: torch.device, flips: NDArray[Any] | None = None) -> Tensor:
@@ -39,15 +39,18 @@ class Learner:
     ):
         self.settings, self.world = settings, world
         self.backbone = backbone.to(world.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        margin = Margin(
-            scale=settings.scale,
-            margin=settings.margin,
-            straight_through=settings.margin_gradient == "straight_through",
-            label_smoothing=settings.label_smoothing,
-        )
-        self.head = MarginHead(classes, EMBEDDING_SIZE, margin, world, seed=settings.seed).to(world.device)
+        self.head = MarginHead(
+            classes,
+            EMBEDDING_SIZE,
+            Margin.from_settings(settings),
+            world,
+            seed=settings.seed,
+            sample_rate=settings.sample_rate,
+            interclass_filter=settings.interclass_filter,
+            rule=CentreRule.from_settings(settings),
+        ).to(world.device)
         self.optimizer = torch.optim.SGD(
-            [*self._weights().values(), self.head.centres],
+            self._weights().values(),
             lr=settings.lr,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
@@ -61,6 +64,7 @@ class Learner:
         self.backbone.train()
         with self.autocast():
             embeddings = self.network(images)
+        self.head.prepare(0, rate)
         loss: Tensor = self.head(embeddings.float(), labels)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -121,23 +125,23 @@ class Learner:
             name: {key: _copy(value) for key, value in self.optimizer.state[weight].items()}
             for name, weight in self._weights().items()
         }
-        return {"backbone": backbone, "optimizer": moments}
+        shared = {name: _copy(value) for name, value in self.head.shared().items()}
+        return {"backbone": backbone, "optimizer": moments, "head": shared}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Undoes `state`."""
         self.backbone.load_state_dict(state["backbone"])
         for name, weight in self._weights().items():
             self._load_moments(weight, state["optimizer"][name])
+        self.head.load_shared(state["head"])
 
     def rows(self) -> dict[str, Tensor]:
-        """This rank's rows of the head: the centres and the optimizer's moments, each (rows, d)."""
-        return {CENTRES: self.head.centres.detach(), **self.optimizer.state[self.head.centres]}
+        """This rank's rows of the head: the centres and their rule's moments, each (rows, d)."""
+        return self.head.rows()
 
     def load_rows(self, rows: Mapping[str, Tensor]) -> None:
         """Undoes `rows`."""
-        with torch.no_grad():
-            self.head.centres.copy_(rows[CENTRES])
-        self._load_moments(self.head.centres, {key: value for key, value in rows.items() if key != CENTRES})
+        self.head.load_rows(rows)
 
     def _load_moments(self, weight: nn.Parameter, moments: Mapping[str, Tensor]) -> None:
         # A copy in the weight's own memory layout, or sums over it would round differently than before.
