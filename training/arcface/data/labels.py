@@ -18,6 +18,10 @@ IDENTITY_COLUMNS = (
     "class",
     "name",
 )
+GROUP_COLUMNS = ("group",)
+GROUPS_NAME = "groups.csv"
+
+Rows = list[tuple[int, list[str]]]  # line number, cells
 
 
 def read_labels(path: Path) -> dict[str, str]:
@@ -25,19 +29,14 @@ def read_labels(path: Path) -> dict[str, str]:
 
     Raises TrainingError naming the line where the table cannot be understood or contradicts itself.
     """
-    lines = _text(path).splitlines()
-    rows = [(number, _cells(line, _delimiter(lines))) for number, line in enumerate(lines, 1) if line.strip()]
-    if not rows:
-        raise TrainingError(f"{path.name} is empty: it needs lines of file,identity")
-    file_column, identity_column, body = _columns(path, rows)
+    file_column, identity_column, body = _columns(path, read_rows(path, "file,identity"))
     found: dict[str, str] = {}
     for number, cells in body:
         if len(cells) <= max(file_column, identity_column):
             raise TrainingError(
                 f"{path.name} line {number}: {len(cells)} columns where file and identity are needed"
             )
-        file = cells[file_column].replace("\\", "/").removeprefix("./")
-        identity = cells[identity_column]
+        file, identity = as_path(cells[file_column]), cells[identity_column]
         if not file or not identity:
             raise TrainingError(
                 f"{path.name} line {number}: the {'file' if not file else 'identity'} is empty"
@@ -47,6 +46,47 @@ def read_labels(path: Path) -> dict[str, str]:
     if not found:
         raise TrainingError(f"{path.name} holds a header and nothing else: it needs lines of file,identity")
     return found
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """The group of each file or identity that a table with a column `group` names; empty without that column.
+
+    Where the table names files, those are the keys, else the first column is. Empty cells are passed over.
+    Raises TrainingError naming the line where someone is in two groups.
+    """
+    (_, header), *body = read_rows(path, "identity,group")
+    lower = [cell.lower() for cell in header]
+    group = column(lower, GROUP_COLUMNS)
+    if group is None:
+        return {}
+    key = column(lower, FILE_COLUMNS)
+    key = key if key is not None else column(lower, IDENTITY_COLUMNS) or 0
+    found: dict[str, str] = {}
+    for number, cells in body:
+        if len(cells) <= max(group, key) or not cells[group]:
+            continue
+        if found.setdefault(as_path(cells[key]), cells[group]) != cells[group]:
+            raise TrainingError(f'{path.name} line {number}: "{cells[key]}" already has another group above')
+    return found
+
+
+def read_rows(path: Path, needs: str) -> Rows:
+    """The lines that are not blank. Raises TrainingError where there is none, or it is no text."""
+    lines = _text(path).splitlines()
+    delimiter = _delimiter(lines)
+    rows = [(number, _cells(line, delimiter)) for number, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise TrainingError(f"{path.name} is empty: it needs lines of {needs}")
+    return rows
+
+
+def column(header: Sequence[str], names: Sequence[str]) -> int | None:
+    """Where the first of the names is in a header of small letters."""
+    return next((header.index(name) for name in names if name in header), None)
+
+
+def as_path(cell: str) -> str:
+    return cell.replace("\\", "/").removeprefix("./")
 
 
 def _text(path: Path) -> str:
@@ -67,12 +107,11 @@ def _cells(line: str, delimiter: str) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
 
 
-def _columns(path: Path, rows: list[tuple[int, list[str]]]) -> tuple[int, int, list[tuple[int, list[str]]]]:
+def _columns(path: Path, rows: Rows) -> tuple[int, int, Rows]:
     """Which columns are file and identity, and the rows after the header, if there is one."""
     number, first = rows[0]
     lower = [cell.lower() for cell in first]
-    file_column = next((lower.index(name) for name in FILE_COLUMNS if name in lower), None)
-    identity_column = next((lower.index(name) for name in IDENTITY_COLUMNS if name in lower), None)
+    file_column, identity_column = column(lower, FILE_COLUMNS), column(lower, IDENTITY_COLUMNS)
     if file_column is not None and identity_column is not None and file_column != identity_column:
         return file_column, identity_column, rows[1:]
     if len(first) == 2 and "." in Path(first[0]).name:

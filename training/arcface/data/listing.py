@@ -1,8 +1,5 @@
 """Which images there are, and whose: folders for identities, a table of files, shards, or a .rec file."""
 
-import os
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,22 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.arcface.data import records, shards
-from training.arcface.data.labels import read_labels
+from training.arcface.data.files import IMAGE_SUFFIXES, Present, files_below, is_image
+from training.arcface.data.labels import GROUPS_NAME, read_labels
 from training.arcface.data.names import read_names
 from training.arcface.data.places import FileReader, Reader, SpanReader, Spans
 from training.arcface.errors import TrainingError
 
-# What Pillow may be able to read. HEIC is here so that phone pictures are reported as
-# unreadable, not passed over.
-IMAGE_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("avif", "bmp", "gif", "heic", "heif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm"),
-        *("pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
-    )
-)
 ARCHIVE_SUFFIXES = frozenset((".7z", ".bz2", ".gz", ".idx", ".rar", ".tgz", ".xz", ".zip", ".zst"))
 LABELS_NAME = "labels.csv"
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
 
 @dataclass(frozen=True)
@@ -87,32 +77,34 @@ class Listing:
         return np.bincount(self.labels, minlength=len(self.identities)).astype(np.int64)
 
 
-def find(images: Path, labels: Path | None, channel: str = "images") -> Listing:
+def find(images: Path, labels: Path | None, channel: str = "images", without: Sequence[str] = ()) -> Listing:
     """The images of a channel, labelled by its folders or by a table.
 
     labels: the labels channel's folder, if the job has one; else labels.csv in the images' own folder is
-    taken. Raises TrainingError where there are no images, or no identities can be told.
+    taken. without: folders in it, relative, to pass over. Raises TrainingError where there are no images, or
+    no identities can be told.
     """
     if not images.is_dir():
         raise TrainingError(
             f"channels.{channel}: {images} does not exist: name an S3 prefix that holds images"
         )
-    files, links = _files(images)
+    files, links = files_below(images)
+    files = [file for file in files if not file.startswith(tuple(f"{folder}/" for folder in without))]
     notes = [f"folder_links_not_followed={links}"] if links else []
-    table = _table(images, labels)
+    table = table_of(images, labels)
     packed = [file for file in files if Path(file).suffix.lower() in (shards.SUFFIX, records.SUFFIX)]
     if packed:
         return _from_packed(images, files, packed, table, channel)
     if table is not None:
         return _from_table(images, files, table, channel, notes)
-    return _from_folders(images, [file for file in files if _is_image(file)], files, channel, notes)
+    return _from_folders(images, [file for file in files if is_image(file)], files, channel, notes)
 
 
 def _from_packed(
     root: Path, files: Sequence[str], packed: Sequence[str], table: Path | None, channel: str
 ) -> Listing:
     """Raises TrainingError for a channel that holds two kinds of things: which is meant cannot be told."""
-    loose = sum(map(_is_image, files))
+    loose = sum(map(is_image, files))
     suffixes = {Path(file).suffix.lower() for file in packed}
     if loose or len(suffixes) > 1:
         also = f"{loose} loose images" if loose else f"{records.SUFFIX} files"
@@ -149,7 +141,7 @@ def _from_table(
     images: Path, files: Sequence[str], table: Path, channel: str, notes: Sequence[str]
 ) -> Listing:
     labelled = read_labels(table)
-    present = _Present(files)
+    present = Present(files)
     found: dict[str, str] = {}
     absent = []
     for named, identity in labelled.items():
@@ -165,7 +157,7 @@ def _from_table(
             f"{table.name}: none of its {len(labelled)} files is in channels.{channel}: "
             f'"{absent[0]}" is taken as a path relative to that channel, which holds {len(files)} files'
         )
-    unlabelled = sum(_is_image(file) and file not in found for file in files)
+    unlabelled = sum(is_image(file) and file not in found for file in files)
     counts = [("labels_without_image", len(absent)), ("images_without_label", unlabelled)]
     more = [f"{name}={count}" for name, count in counts if count]
     return Listing.of(images, list(found.items()), [*notes, *more])
@@ -192,40 +184,6 @@ def _from_folders(
     return Listing.of(root, pairs, notes)
 
 
-_CANNOT_BE_WRITTEN = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-
-
-def _files(root: Path) -> tuple[list[str], int]:
-    """Every file below root, relative, sorted, and how many links to folders were passed over.
-
-    So are the things that systems leave behind. Raises TrainingError for a folder that cannot be read, and
-    for a name that could not be written down again.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise TrainingError(f"{error.filename} cannot be read ({error.strerror}): check the folder's rights")
-
-    found: list[str] = []
-    links = 0
-    for folder, folders, names in os.walk(root, onerror=refuse):
-        folders[:] = [name for name in folders if not _is_litter(name)]
-        links += sum(Path(folder, name).is_symlink() for name in folders)
-        relative = Path(folder).relative_to(root)
-        found += [(relative / name).as_posix() for name in names if not _is_litter(name)]
-    for file in found:
-        if not file.isprintable() and _CANNOT_BE_WRITTEN.search(file):
-            raise TrainingError(f"{file!a}: its name has control characters or is no UTF-8: rename it")
-    return sorted(found), links
-
-
-def _is_litter(name: str) -> bool:
-    return name.startswith(".") or name in ("Thumbs.db", "desktop.ini", "__MACOSX")
-
-
-def _is_image(file: str) -> bool:
-    return Path(file).suffix.lower() in IMAGE_SUFFIXES
-
-
 def _common_depth(files: Sequence[str]) -> int:
     """How many folders wrap all identities: 1 for att_faces/s1/1.pgm, att_faces/s2/1.pgm, …"""
     folders = [Path(file).parts[:-1] for file in files]
@@ -242,12 +200,15 @@ def _archive_hint(files: Sequence[str]) -> str:
     return ": it needs a folder of images for each identity"
 
 
-def _table(images: Path, labels: Path | None) -> Path | None:
+def table_of(images: Path, labels: Path | None) -> Path | None:
+    """The table of files and identities, if there is one. Raises TrainingError where there are several."""
     if labels is None or not labels.is_dir():
         own = images / LABELS_NAME
         return own if own.is_file() else None
     tables = [
-        labels / file for file in _files(labels)[0] if Path(file).suffix.lower() in (".csv", ".tsv", ".txt")
+        labels / file
+        for file in files_below(labels)[0]
+        if Path(file).suffix.lower() in TABLE_SUFFIXES and Path(file).name != GROUPS_NAME
     ]
     if len(tables) != 1:
         raise TrainingError(
@@ -255,20 +216,3 @@ def _table(images: Path, labels: Path | None) -> Path | None:
             f"with columns file,identity"
         )
     return tables[0]
-
-
-class _Present:
-    """The files of a channel, to be found by the names that tables give them."""
-
-    def __init__(self, files: Sequence[str]):
-        self.files = set(files)
-        self.normal = {unicodedata.normalize("NFC", file): file for file in files if not file.isascii()}
-
-    def match(self, named: str) -> str | None:
-        """Tables often put the channel's own folder in front; "é" can be one character or two."""
-        for name in (named, named.partition("/")[2]):
-            if name in self.files:
-                return name
-            if found := self.normal.get(unicodedata.normalize("NFC", name)):
-                return found
-        return None

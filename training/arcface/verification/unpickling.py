@@ -55,7 +55,7 @@ def _refuse_far_memos(file: IO[bytes]) -> None:
     The unpickler makes a table as long as the highest number, so five bytes could fill the memory.
     """
     for count, (code, argument, _) in enumerate(pickletools.genops(file)):
-        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count + 1:
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count + 1:
             raise ValueError(f"remembers value {argument} after {count} steps")
 
 

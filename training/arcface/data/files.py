@@ -1,0 +1,70 @@
+"""The files of a channel, and how tables name them."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.arcface.errors import TrainingError
+
+# What Pillow may be able to read. HEIC is here so that phone pictures are reported as
+# unreadable, not passed over.
+IMAGE_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        *("avif", "bmp", "gif", "heic", "heif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm"),
+        *("pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
+    )
+)
+
+
+_CANNOT_BE_WRITTEN = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def files_below(root: Path) -> tuple[list[str], int]:
+    """Every file below root, relative, sorted, and how many links to folders were passed over.
+
+    So are the things that systems leave behind. Raises TrainingError for a folder that cannot be read, and
+    for a name that could not be written down again.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise TrainingError(f"{error.filename} cannot be read ({error.strerror}): check the folder's rights")
+
+    found: list[str] = []
+    links = 0
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        folders[:] = [name for name in folders if not _is_litter(name)]
+        links += sum(Path(folder, name).is_symlink() for name in folders)
+        relative = Path(folder).relative_to(root)
+        found += [(relative / name).as_posix() for name in names if not _is_litter(name)]
+    for file in found:
+        if not file.isprintable() and _CANNOT_BE_WRITTEN.search(file):
+            raise TrainingError(f"{file!a}: its name has control characters or is no UTF-8: rename it")
+    return sorted(found), links
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name in ("Thumbs.db", "desktop.ini", "__MACOSX")
+
+
+def is_image(file: str) -> bool:
+    return Path(file).suffix.lower() in IMAGE_SUFFIXES
+
+
+class Present:
+    """The files of a channel, to be found by the names that tables give them."""
+
+    def __init__(self, files: Sequence[str]):
+        self.files = set(files)
+        self.normal = {unicodedata.normalize("NFC", file): file for file in files if not file.isascii()}
+
+    def match(self, named: str) -> str | None:
+        """Tables often put the channel's own folder in front; "é" can be one character or two."""
+        for name in (named, named.partition("/")[2]):
+            if name in self.files:
+                return name
+            if found := self.normal.get(unicodedata.normalize("NFC", name)):
+                return found
+        return None
