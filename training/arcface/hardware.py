@@ -1,13 +1,16 @@
 """What this machine computes with: precision, compilation, and how to say so in one line."""
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from training.arcface.distributed import World
+from training.arcface.plan import Plan
 from training.arcface.settings import Settings
 
 # Compiling takes about a minute; these many images must follow on one device for it to come back
@@ -15,11 +18,16 @@ from training.arcface.settings import Settings
 PAYS_AFTER_IMAGES = {"cpu": 20_000, "cuda": 1_000_000}
 
 
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Where the driver of NVIDIA's GPUs says which it is; containers see it too.
+DRIVER_FILE = Path("/proc/driver/nvidia/version")
+
+
 def precision(choice: str, device: torch.device) -> torch.dtype:
     """The type that convolutions compute in; `auto` is bf16 where the device multiplies it natively."""
     if choice == "auto":
         return torch.bfloat16 if _has_bf16(device) else torch.float32
-    return torch.bfloat16 if choice == "bf16" else torch.float32
+    return TYPES[choice]
 
 
 def compiles(choice: str, device: torch.device, images: int) -> bool:
@@ -30,22 +38,33 @@ def compiles(choice: str, device: torch.device, images: int) -> bool:
     return choice == "on"
 
 
-def describe(settings: Settings, world: World, hosts: int, images: int, identities: int) -> str:
-    """The first line of a run."""
-    device = world.device
-    dtype = "bf16" if precision(settings.precision, device) == torch.bfloat16 else "fp32"
+def describe(settings: Settings, world: World, hosts: int, plan: Plan, classes: int) -> str:
+    """The first line of a run: what it computes with, and on how much.
+
+    batch: images of one step on all ranks together, which each rank takes in so many parts.
+    """
+    names = {dtype: name for name, dtype in TYPES.items()}
     return (
-        f"start network={settings.network} device={_device_name(device)} hosts={hosts} ranks={world.size} "
-        f"backend={world.backend} precision={dtype} batch={settings.batch_size * world.size} "
-        f"images={images} identities={identities} torch={torch.__version__}"
+        f"start network={settings.network} device={_device_name(world.device)} hosts={hosts} "
+        f"ranks={world.size} backend={world.backend} "
+        f"precision={names[precision(settings.precision, world.device)]} optimizer={settings.optimizer} "
+        f"parts={plan.parts} batch={plan.batch} images={plan.images} identities={classes} "
+        f"torch={torch.__version__}"
     )
 
 
+def driver_version(text: str) -> str:
+    """From what the driver's file says: NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Thu …"""
+    found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", text)
+    return found[1] if found else "unknown"
+
+
 def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device).replace(" ", "-")
-        return f"{name} cuda={torch.version.cuda}"
-    return f"cpu threads={torch.get_num_threads()}"
+    if device.type == "cpu":
+        return f"cpu threads={torch.get_num_threads()}"
+    name = torch.cuda.get_device_name(device).replace(" ", "-")
+    driver = driver_version(DRIVER_FILE.read_text()) if DRIVER_FILE.is_file() else "unknown"
+    return f"{name} driver={driver} cuda={torch.version.cuda}"
 
 
 def _has_bf16(device: torch.device) -> bool:

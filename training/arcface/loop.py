@@ -1,91 +1,51 @@
 """The steps of a run: train, verify, save, tell. Any moment is a good one to be stopped."""
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.arcface import schedule
+from training.arcface import best, schedule
 from training.arcface.data.order import batches
 from training.arcface.data.store import Dataset
-from training.arcface.distributed import World
 from training.arcface.errors import StoppedError, TrainingError
 from training.arcface.learner import Learner, to_input
-from training.arcface.settings import Settings
+from training.arcface.plan import Plan
+from training.arcface.progress import Losses, Progress, Throughput
 from training.arcface.stopping import Stop
+from training.arcface.trouble import Circumstances, NotFiniteError
 
-# On a GPU, asking the ranks whether to stop waits for the device: not at every step.
+__all__ = ["Loop", "Plan", "Progress", "ahead"]
+
+# On a GPU, asking the ranks whether to stop holds up the step: not each time.
 ASK_RANKS_EVERY = {"cpu": 1, "cuda": 10}
+# Nor does a loss that is no number go unseen for longer than this.
+SETTLE_EVERY = 100
 CARRY_ON, SAVE, STOP = range(3)
 
 
-@dataclass
-class Progress:
-    """Where a run is: saved with the weights, so that its figures, too, do not show an interruption."""
-
-    step: int = 0
-    epoch_loss: float = 0.0  # sum over the steps of this epoch so far
-    epochs: list[dict[str, float]] = field(default_factory=list)  # epoch, loss, lr
-    verifications: list[dict[str, Any]] = field(default_factory=list)  # step, epoch and the figures
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 @dataclass(frozen=True)
-class Plan:
-    """How many steps there are, and of what size."""
+class _Batch:
+    """This rank's share of a step."""
 
-    images: int
-    batch: int  # of all ranks together
-    per_epoch: int
-    total: int
-    epochs: int
-    warmup: int
-    verifications: int
-
-    @classmethod
-    def make(
-        cls, images: int, settings: Settings, world: World, embedded: int = 0, batch: int | None = None
-    ) -> "Plan":
-        """Raises TrainingError where a rank would get fewer than the two images that BatchNorm needs.
-
-        embedded: forward passes that one verification takes. batch: of all ranks, where a run is resumed.
-        """
-        share = min(settings.batch_size, images // world.size)
-        if share < 2:
-            raise TrainingError(
-                f"{images} images are too few for {world.size} ranks: each needs two at a time"
-            )
-        batch = batch or share * world.size
-        per_epoch = schedule.steps_per_epoch(images, batch)
-        total = schedule.total_steps(images, batch, settings.epochs, settings.max_steps)
-        warmup = min(total, round(settings.warmup_epochs * per_epoch))
-        epochs = math.ceil(total / per_epoch)
-        verifications = schedule.verifications(total * batch, embedded)
-        return cls(images, batch, per_epoch, total, epochs, warmup, verifications)
-
-    def rate(self, step: int, peak: float) -> float:
-        return schedule.learning_rate(step, peak=peak, warmup=self.warmup, total=self.total)
-
-    def verifies_at(self, step: int) -> bool:
-        """Before the first step, after the last, and after some epochs between."""
-        if step in (0, self.total):
-            return True
-        epoch, rest = divmod(step, self.per_epoch)
-        return rest == 0 and schedule.verification_due(epoch, self.epochs, self.verifications)
+    step: int
+    pixels: NDArray[Any]
+    flips: NDArray[Any] | None
+    labels: NDArray[Any]
 
 
 class Loop:
     """Runs `plan` from where `progress` is.
 
-    `save(progress)` and `verify()` are called by all ranks together.
+    All ranks call these together: `save(progress)`; `verify()`, whose figures may be None; when they are the
+    best so far, `keep_best(progress)`; and `reload()`, which undoes the steps since the newest checkpoint.
     """
 
     def __init__(
@@ -99,72 +59,122 @@ class Loop:
         save: Callable[[Progress], None],
         verify: Callable[[], dict[str, Any] | None],
         log: Callable[[str], None],
+        keep_best: Callable[[Progress], None] | None = None,
+        reload: Callable[[], Progress] | None = None,
     ):
         self.learner, self.dataset, self.plan, self.progress = learner, dataset, plan, progress
         self.settings, self.world = learner.settings, learner.world
         self.stop, self.save, self.verify, self.log = stop, save, verify, log
-        self.interval = Interval()
+        self.keep_best, self.reload = keep_best, reload
+        self.counts = plan.counts(self.world.size)
+        self.losses, self.throughput = Losses(), Throughput()
         self.saved_at = time.monotonic()
 
     def run(self) -> None:
         """Raises StoppedError, all saved, when told to stop; TrainingError where the loss is no number."""
+        if self._may_retry() and not self.progress.step:
+            self.save(self.progress)  # what to go back to before the first checkpoint
+        try:
+            self._run()
+        except NotFiniteError as trouble:
+            if not self._may_retry():
+                raise TrainingError(self._circumstances(trouble).message()) from trouble
+            self._go_back(trouble)
+            self.run()
+
+    def _run(self) -> None:
         self._verify_if_due()
-        for rate, loss in self._steps():
-            self._count(loss, rate)
-            self._verify_if_due()
-            self._save_or_stop()
+        with closing(self._steps()) as steps:
+            while not self._is_over():
+                rate, loss = next(steps)
+                self._count(loss, rate)
+                self._verify_if_due()
+                self._save_or_stop()
         self.save(self.progress)
 
-    def _steps(self) -> Iterator[tuple[float, Tensor]]:
-        """Makes one step each time; gives its learning rate and loss."""
-        for step, pixels, flips, labels in ahead(self._batches()):
-            rate = self.plan.rate(step, self.settings.lr)
-            device = self.world.device
-            images = to_input(pixels, device, flips if self.settings.flip else None)
-            yield rate, self.learner.step(images, torch.from_numpy(labels).to(device), rate)
+    def _is_over(self) -> bool:
+        progress, patience = self.progress, self.settings.patience
+        if progress.step >= self.plan.total:
+            return True
+        if not patience or progress.without_better < patience:
+            return False
+        if found := progress.best:
+            self.log(
+                f"stopped early step={progress.step}/{self.plan.total} best_step={found['step']} "
+                f"best_{found['metric']}={found['value']:.4f} without_better={progress.without_better}"
+            )
+        return True
 
-    def _batches(self) -> Iterator[tuple[int, NDArray[Any], NDArray[Any], NDArray[Any]]]:
-        """This rank's share of each step's batch: step, pixels, flips, labels."""
+    # -- Steps ---------------------------------------------------------------------------------------------
+
+    def _steps(self) -> Generator[tuple[float, Tensor]]:
+        """Makes one step each time; gives its learning rate and loss."""
+        with closing(ahead(self._batches())) as upcoming:
+            for batch in upcoming:
+                rate = self._rate(batch.step)
+                yield rate, self.learner.step(self._parts(batch), batch.step, rate, self.counts)
+
+    def _batches(self) -> Iterator[_Batch]:
         plan, first = self.plan, self.progress.step
         mine = slice(*self.world.shard(plan.batch))
         for step, indices, flips in batches(plan.images, plan.batch, self.settings.seed, first, plan.total):
             pixels, taken = self.dataset.images.take(indices[mine])
-            yield step, pixels, flips[mine], self.dataset.listing.labels[taken]
+            flipped = flips[mine] if self.settings.flip else None
+            yield _Batch(step, pixels, flipped, self.dataset.listing.labels[taken])
+
+    def _parts(self, batch: _Batch) -> Iterator[tuple[Tensor, Tensor]]:
+        """One after the other, so that the device holds one part's images as floats."""
+        device, bounds = self.world.device, schedule.cuts(len(batch.labels), self.plan.parts)
+        for first, last in pairwise(bounds):
+            rows = slice(first, last)
+            flips = None if batch.flips is None else batch.flips[rows]
+            images = to_input(batch.pixels[rows], device, flips)
+            yield images, torch.from_numpy(batch.labels[rows]).to(device)
+
+    def _rate(self, step: int) -> float:
+        return self.plan.rate(step, self.settings.lr * self.progress.lr_factor)
+
+    # -- Figures -------------------------------------------------------------------------------------------
 
     def _count(self, loss: Tensor, rate: float) -> None:
         progress, plan = self.progress, self.plan
         progress.step += 1
-        # Adding on the device keeps the GPU from waiting; `_settle` brings the sum here.
-        self.interval.add(loss, plan.batch)
+        self.losses.add(loss)
+        self.throughput.add(plan.batch)
         at_epoch_end = progress.step % plan.per_epoch == 0 or progress.step == plan.total
-        if progress.step % self.settings.log_interval == 0 or at_epoch_end or loss.device.type == "cpu":
-            self._settle(rate)
-        if progress.step % self.settings.log_interval == 0 or at_epoch_end:
-            self.log(self._line(rate))
-            self.interval = Interval()
+        tells = progress.step % self.settings.log_interval == 0 or at_epoch_end
+        if tells or progress.step % SETTLE_EVERY == 0 or loss.device.type == "cpu":
+            self._settle()
+        if tells:
+            self._tell(rate)
         if at_epoch_end:
             steps = (progress.step - 1) % plan.per_epoch + 1
-            epoch = math.ceil(progress.step / plan.per_epoch)
-            progress.epochs.append({"epoch": epoch, "loss": progress.epoch_loss / steps, "lr": rate})
+            mean = progress.epoch_loss / steps
+            progress.epochs.append({"epoch": plan.epoch(progress.step), "loss": mean, "lr": rate})
             progress.epoch_loss = 0.0
 
-    def _settle(self, rate: float) -> None:
-        """Raises TrainingError where the loss is not finite."""
-        new = self.interval.settle()
-        if not math.isfinite(new):
-            raise TrainingError(
-                f"the loss is {new} at step {self.progress.step} of {self.plan.total} (lr {rate:g}): "
-                f"lower lr (try {rate / 10:.1g}), lengthen warmup_epochs, or set precision to fp32"
-            )
-        self.progress.epoch_loss += new
+    def _settle(self) -> None:
+        """Raises NotFiniteError at the first loss that is no number."""
+        losses = self.losses.settle()
+        for step, loss in enumerate(losses, self.progress.step - len(losses) + 1):
+            if not abs(loss) < float("inf"):
+                raise NotFiniteError(loss, step)
+            self.progress.add(loss)
 
-    def _line(self, rate: float) -> str:
-        """What the metric expressions of training.jobs.algorithms read."""
-        step, plan, interval = self.progress.step, self.plan, self.interval
-        return (
-            f"epoch={math.ceil(step / plan.per_epoch)} step={step}/{plan.total} loss={interval.mean():.4f} "
-            f"lr={rate:.6f} images_per_second={interval.images_per_second():.1f}"
+    def _tell(self, rate: float) -> None:
+        """The line that the metric expressions of training.jobs.algorithms read, and the curve's point."""
+        progress, plan, interval = self.progress, self.plan, self.settings.log_interval
+        step, loss, speed = progress.step, progress.take_line_loss(), self.throughput.take()
+        self.log(
+            f"epoch={plan.epoch(step)} step={step}/{plan.total} loss={loss:.4f} "
+            f"lr={rate:.6f} images_per_second={speed:.1f}"
         )
+        every = plan.lines_per_point(interval)
+        if every == 1 or step % (interval * every) == 0 or step == plan.total:
+            point = {"step": step, "loss": loss, "lr": rate, "images_per_second": round(speed, 1)}
+            progress.curve.append(point)
+
+    # -- Verification --------------------------------------------------------------------------------------
 
     def _verify_if_due(self) -> None:
         """Also after a resume from a checkpoint made between a step and its verification."""
@@ -174,20 +184,38 @@ class Loop:
         started = time.monotonic()
         figures = self.verify()
         if figures is not None:
-            epoch = math.ceil(step / self.plan.per_epoch)
-            progress.verifications.append({"step": step, "epoch": epoch, **figures})
-        self.interval.pause(time.monotonic() - started)
+            progress.verifications.append({"step": step, "epoch": self.plan.epoch(step), **figures})
+            self._judge(figures)
+        elif self.settings.best_metric != best.LAST:
+            raise TrainingError(
+                f"best_metric {self.settings.best_metric} needs a verification, and this run has none: add a "
+                f"validation channel, raise holdout_fraction, or set best_metric to {best.LAST}"
+            )
+        self.throughput.pause(time.monotonic() - started)
+
+    def _judge(self, figures: dict[str, Any]) -> None:
+        """Counts and keeps the best. What the untrained network verifies at is no candidate."""
+        progress, metric = self.progress, self.settings.best_metric
+        verdict = best.judge(figures, progress.step, metric, progress.best, progress.without_better)
+        if not progress.step:
+            return
+        progress.best, progress.without_better = verdict.best, verdict.without_better
+        if verdict.improved and metric != best.LAST and self.keep_best:
+            self.keep_best(progress)
+
+    # -- Saving, stopping, trouble ------------------------------------------------------------------------
 
     def _save_or_stop(self) -> None:
-        progress = self.progress
-        if progress.step >= self.plan.total or progress.step % ASK_RANKS_EVERY[self.world.device.type]:
+        progress, every = self.progress, self.settings.checkpoint_steps
+        due = bool(every) and progress.step % every == 0
+        asks = progress.step % ASK_RANKS_EVERY[self.world.device.type] == 0
+        if progress.step >= self.plan.total or not (due or asks):
             return
-        wish = self._wish()
-        if self.world.size > 1:
-            wish = int(self.world.maximum(torch.tensor([wish], device=self.world.device)).item())
+        wish = max(self._wish(), SAVE if due else CARRY_ON)
+        wish = int(self.world.maximum(torch.tensor([wish])).item())  # by the processors: no GPU is waited for
         if wish == CARRY_ON:
             return
-        self._settle(self.plan.rate(progress.step, self.settings.lr))
+        self._settle()
         self.save(progress)
         self.saved_at = time.monotonic()
         if wish == STOP:
@@ -199,39 +227,40 @@ class Loop:
         overdue = time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
         return SAVE if overdue and self.world.rank == 0 else CARRY_ON
 
+    def _may_retry(self) -> bool:
+        return bool(self.settings.retry_lr and self.reload) and self.progress.lr_factor == 1.0
 
-class Interval:
-    """What happened since the last log line."""
+    def _go_back(self, trouble: NotFiniteError) -> None:
+        """To the newest checkpoint, to go on from there at a lower rate."""
+        assert self.reload is not None
+        cause, _ = self._circumstances(trouble).cause()
+        self.losses, self.throughput = Losses(), Throughput()
+        self.progress.become(self.reload())
+        self.progress.lr_factor = self.settings.retry_lr
+        self.log(
+            f"{trouble} of {self.plan.total} (likeliest cause: {cause}): once more from step "
+            f"{self.progress.step} with lr={self.settings.lr * self.settings.retry_lr:g}"
+        )
 
-    def __init__(self) -> None:
-        self.started = time.monotonic()
-        self.images = self.steps = 0
-        self.loss = 0.0
-        self.unsettled: Tensor | None = None
-
-    def add(self, loss: Tensor, images: int) -> None:
-        self.unsettled = loss.double() if self.unsettled is None else self.unsettled + loss
-        self.images += images
-        self.steps += 1
-
-    def settle(self) -> float:
-        """The sum of the losses added since the last call."""
-        new = float(self.unsettled) if self.unsettled is not None else 0.0
-        self.unsettled = None
-        self.loss += new
-        return new
-
-    def mean(self) -> float:
-        return self.loss / self.steps
-
-    def images_per_second(self) -> float:
-        return self.images / max(1e-9, time.monotonic() - self.started)
-
-    def pause(self, seconds: float) -> None:
-        self.started += seconds
+    def _circumstances(self, trouble: NotFiniteError) -> Circumstances:
+        plan, settings, factor = self.plan, self.settings, self.progress.lr_factor
+        return Circumstances(
+            loss=trouble.loss,
+            step=trouble.step,
+            total=plan.total,
+            per_epoch=plan.per_epoch,
+            warmup=plan.warmup,
+            rate=self._rate(trouble.step - 1),
+            peak=settings.lr * factor,
+            optimizer=settings.optimizer,
+            batch=plan.batch,
+            dtype=self.learner.dtype,
+            earlier=tuple(point["loss"] for point in self.progress.curve),
+            retried=factor != 1.0,
+        )
 
 
-def ahead(items: Iterator[Any]) -> Iterator[Any]:
+def ahead(items: Iterator[Any]) -> Generator[Any]:
     """The same items, each made in another thread while the one before is in use."""
     with ThreadPoolExecutor(1) as pool:
         upcoming = pool.submit(next, items, None)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from training.arcface import finetune, hardware, report, weights
+from training.arcface.best import LAST
 from training.arcface.channels import Data, load_data
 from training.arcface.data.order import STATISTICS, generator
 from training.arcface.data.store import Dataset
@@ -45,24 +46,18 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
     started = time.monotonic()
     settings = job.settings
     data = load_data(job.paths, settings, job.scratch, world, stop=stop, log=log)
-    log(
-        hardware.describe(
-            settings, world, job.hosts, len(data.train.listing), len(data.train.listing.identities)
-        )
-    )
-    log(data.held_out_line())
     marks = fingerprint(settings, data.train.listing)
     batch = prepare(job.paths.checkpoints, marks, world, log, resume=job.resume)
     plan = Plan.make(len(data.train.listing), settings, world, embedded=_embedded(data), batch=batch)
-    pretrained = weights.from_channel(job.paths.channel("weights"), settings.pretrained)
     classes = len(data.train.listing.identities)
+    log(hardware.describe(settings, world, job.hosts, plan, classes))
+    log(data.held_out_line())
+    pretrained = weights.from_channel(job.paths.channel("weights"), settings.pretrained)
     learner = _learner(job, pretrained, plan, world, log, classes=classes)
     with Saver(job.paths.checkpoints, learner, plan, marks, log) as saver:
         progress = saver.resume()
         if pretrained and not progress.step:
             finetune.start_centres(learner, data.train, pretrained, stop, log)
-        if settings.retry_lr and not progress.step:
-            saver.save(progress)  # what a retry goes back to
 
         def verification() -> dict[str, Any] | None:
             if progress.step:  # before the first step the untrained network is measured as it is
@@ -72,11 +67,21 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
             return evaluate(learner.embed, data.sets, world, log).figures if data.sets else None
 
         Loop(
-            learner, data.train, plan, progress, stop=stop, save=saver.save, verify=verification, log=log
+            learner,
+            data.train,
+            plan,
+            progress,
+            stop=stop,
+            save=saver.save,
+            verify=verification,
+            log=log,
+            keep_best=saver.keep_best,
+            reload=saver.reload,
         ).run()
+        step = _take_shown(learner, saver, progress)
     if world.rank == 0:
         report.write_model(job.paths.model, learner.backbone, data.train.listing, settings)
-        figures = _figures(data, plan, progress, time.monotonic() - started)
+        figures = _figures(data, progress, step, time.monotonic() - started)
         report.write_json(job.paths.model / "metrics.json", figures)
         log(f"model written to {job.paths.model} seconds={time.monotonic() - started:.1f}")
     world.barrier()
@@ -100,20 +105,32 @@ def _learner(
         log(f"weights loaded from {pretrained.name}")
     images = plan.total * plan.batch // world.size
     compiled = hardware.compiles(settings.compile, world.device, images)
-    log(f"plan steps={plan.total} steps_per_epoch={plan.per_epoch} batch={plan.batch} compile={compiled}")
+    log(
+        f"plan steps={plan.total} steps_per_epoch={plan.per_epoch} batch={plan.batch} parts={plan.parts} "
+        f"compile={compiled}"
+    )
     return Learner(backbone, classes, settings, world, compiled=compiled)
 
 
 def settle_statistics(learner: Learner, dataset: Dataset, plan: Plan) -> None:
     """BatchNorm's statistics, from images that the seed draws: they change nothing in training itself."""
     order = generator(learner.settings.seed, STATISTICS).permutation(plan.images)
-    share = plan.batch // learner.world.size
+    share = min(plan.batch // learner.world.size, learner.settings.batch_size)
     chosen = [order[start : start + share] for start in range(0, min(plan.images, STATISTICS_IMAGES), share)]
     learner.estimate_statistics(
         to_input(dataset.images.take(indices)[0], learner.world.device)
         for indices in chosen
         if len(indices) > 1
     )
+
+
+def _take_shown(learner: Learner, saver: Saver, progress: Progress) -> int:
+    """Puts what is to be exported into `backbone`: the best weights, or the last; gives their step."""
+    best = progress.best if learner.settings.best_metric != LAST else None
+    if best and saver.load_best(progress):
+        return int(best["step"])
+    learner.load_evaluated(learner.evaluated())
+    return progress.step
 
 
 def _agree(learner: Learner, log: Log) -> None:
@@ -137,22 +154,28 @@ def digest(module: nn.Module) -> str:
 # -- Figures -----------------------------------------------------------------------------------------------
 
 
-def _figures(data: Data, plan: Plan, progress: Progress, seconds: float) -> dict[str, Any]:
-    """metrics.json: the last verification's figures, and what the network got untrained."""
+def _figures(data: Data, progress: Progress, step: int, seconds: float) -> dict[str, Any]:
+    """metrics.json: the figures of the weights of `step`, and what the network got untrained."""
     verifications = progress.verifications
-    last: dict[str, Any] = verifications[-1] if verifications else {"accuracy": None, "reason": data.reason}
+    of_step = [figures for figures in verifications if figures["step"] == step]
+    shown: dict[str, Any] = of_step[-1] if of_step else {"accuracy": None, "reason": data.reason}
     before = verifications[0] if verifications and verifications[0]["step"] == 0 else {}
     return {
-        **{name: value for name, value in last.items() if name not in ("step", "epoch")},
+        **{name: value for name, value in shown.items() if name not in ("step", "epoch")},
         "accuracy_before": before.get("accuracy"),
         "eer_before": before.get("eer"),
         "loss": progress.epochs[-1]["loss"],
-        "epochs": plan.epochs,
-        "steps": plan.total,
+        "epochs": len(progress.epochs),
+        "steps": progress.step,
+        "best_step": step,
         "images": len(data.train.listing),
         "identities": len(data.train.listing.identities),
         "held_out_images": len(data.held_out.listing) if data.held_out else 0,
         "held_out_identities": len(data.held_out.listing.identities) if data.held_out else 0,
         "seconds": round(seconds, 1),
-        "history": {"epochs": progress.epochs, "verifications": verifications},
+        "history": {
+            "epochs": progress.epochs,
+            "verifications": verifications,
+            "curve": progress.curve,
+        },
     }
