@@ -125,7 +125,7 @@ def _set_view(index: int, facts: Facts, scored: SetScores, figures: Figures) -> 
         f"roc{index}",
         "ROC",
         f"Of {len(scored.genuine):,} pairs of one person and {len(scored.impostor):,} of two: how many of "
-        "the first are accepted (up) for how many of the second (right). Dots are the operating points below, "
+        "the first are accepted (up) for how many of the second (right). Dots are the operating points, "
         "the dotted line is chance.",
     )
     line = f" The dashed line is the threshold {threshold:.3f}." if threshold is not None else ""
