@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.arcface import best, schedule
+from training.arcface import best, schedule, trouble
 from training.arcface.data.order import batches
 from training.arcface.data.store import Dataset
 from training.arcface.errors import StoppedError, TrainingError
@@ -20,6 +20,7 @@ from training.arcface.learner import Learner, to_input
 from training.arcface.plan import Plan
 from training.arcface.progress import Losses, Progress, Throughput
 from training.arcface.stopping import Stop
+from training.arcface.tracking import Trackers
 from training.arcface.trouble import Circumstances, NotFiniteError
 
 __all__ = ["Loop", "Plan", "Progress", "ahead"]
@@ -61,25 +62,28 @@ class Loop:
         log: Callable[[str], None],
         keep_best: Callable[[Progress], None] | None = None,
         reload: Callable[[], Progress] | None = None,
+        trackers: Trackers | None = None,
     ):
         self.learner, self.dataset, self.plan, self.progress = learner, dataset, plan, progress
         self.settings, self.world = learner.settings, learner.world
         self.stop, self.save, self.verify, self.log = stop, save, verify, log
-        self.keep_best, self.reload = keep_best, reload
+        self.keep_best, self.reload, self.trackers = keep_best, reload, trackers or Trackers()
         self.counts = plan.counts(self.world.size)
         self.losses, self.throughput = Losses(), Throughput()
         self.saved_at = time.monotonic()
 
     def run(self) -> None:
         """Raises StoppedError, all saved, when told to stop; TrainingError where the loss is no number."""
+        if not self.learner.is_finite():
+            raise TrainingError(trouble.of_weights(self.progress.step))
         if self._may_retry() and not self.progress.step:
             self.save(self.progress)  # what to go back to before the first checkpoint
         try:
             self._run()
-        except NotFiniteError as trouble:
+        except NotFiniteError as error:
             if not self._may_retry():
-                raise TrainingError(self._circumstances(trouble).message()) from trouble
-            self._go_back(trouble)
+                raise TrainingError(self._circumstances(error).message()) from error
+            self._go_back(error)
             self.run()
 
     def _run(self) -> None:
@@ -169,6 +173,7 @@ class Loop:
             f"epoch={plan.epoch(step)} step={step}/{plan.total} loss={loss:.4f} "
             f"lr={rate:.6f} images_per_second={speed:.1f}"
         )
+        self.trackers.train(step, loss, rate, speed)
         every = plan.lines_per_point(interval)
         if every == 1 or step % (interval * every) == 0 or step == plan.total:
             point = {"step": step, "loss": loss, "lr": rate, "images_per_second": round(speed, 1)}
@@ -185,6 +190,7 @@ class Loop:
         figures = self.verify()
         if figures is not None:
             progress.verifications.append({"step": step, "epoch": self.plan.epoch(step), **figures})
+            self.trackers.verification(step, figures)
             self._judge(figures)
         elif self.settings.best_metric != best.LAST:
             raise TrainingError(
@@ -230,27 +236,27 @@ class Loop:
     def _may_retry(self) -> bool:
         return bool(self.settings.retry_lr and self.reload) and self.progress.lr_factor == 1.0
 
-    def _go_back(self, trouble: NotFiniteError) -> None:
+    def _go_back(self, error: NotFiniteError) -> None:
         """To the newest checkpoint, to go on from there at a lower rate."""
         assert self.reload is not None
-        cause, _ = self._circumstances(trouble).cause()
+        cause, _ = self._circumstances(error).cause()
         self.losses, self.throughput = Losses(), Throughput()
         self.progress.become(self.reload())
         self.progress.lr_factor = self.settings.retry_lr
         self.log(
-            f"{trouble} of {self.plan.total} (likeliest cause: {cause}): once more from step "
+            f"{error} of {self.plan.total} (likeliest cause: {cause}): once more from step "
             f"{self.progress.step} with lr={self.settings.lr * self.settings.retry_lr:g}"
         )
 
-    def _circumstances(self, trouble: NotFiniteError) -> Circumstances:
+    def _circumstances(self, error: NotFiniteError) -> Circumstances:
         plan, settings, factor = self.plan, self.settings, self.progress.lr_factor
         return Circumstances(
-            loss=trouble.loss,
-            step=trouble.step,
+            loss=error.loss,
+            step=error.step,
             total=plan.total,
             per_epoch=plan.per_epoch,
             warmup=plan.warmup,
-            rate=self._rate(trouble.step - 1),
+            rate=self._rate(error.step - 1),
             peak=settings.lr * factor,
             optimizer=settings.optimizer,
             batch=plan.batch,
