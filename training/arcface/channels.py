@@ -1,6 +1,6 @@
 """What a rank makes of its channels: whom to train on, and whom to verify on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,24 +10,29 @@ from training.arcface.data.store import Dataset, Decoding, open_dataset
 from training.arcface.distributed import World
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
+from training.arcface.verification import groups
+from training.arcface.verification.discover import Finder
 from training.arcface.verification.sets import EvaluationSet, of_identities
 from training.jobs.contract import ContainerPaths
 
 
 @dataclass(frozen=True)
 class Data:
-    """Who is trained on, who is verified on, and why nobody is where nobody is."""
+    """Who is trained on, what is verified on, and why nothing is where nothing is."""
 
     train: Dataset
-    held_out: Dataset | None
+    held_out: Dataset | None  # identities that pairs are drawn of
     reason: str = ""
     sets: tuple[EvaluationSet, ...] = ()
 
-    def held_out_line(self) -> str:
-        if self.held_out is None:
-            return f"held_out identities=0: no verification: {self.reason}"
-        listing = self.held_out.listing
-        return f"held_out identities={len(listing.identities)} images={len(listing)}"
+    def lines(self) -> Iterator[str]:
+        """Whom the network is verified on, as the log says it."""
+        if not self.sets:
+            yield f"held_out identities=0: no verification: {self.reason}"
+        elif self.held_out is not None:
+            listing = self.held_out.listing
+            yield f"held_out identities={len(listing.identities)} images={len(listing)}"
+        yield from (one.line() for one in self.sets)
 
 
 def load_data(
@@ -57,18 +62,18 @@ def load_data(
             log(line)
         return dataset
 
-    whole = opened(find(paths.channel("images"), paths.channel("labels")), "images")
+    images, labels = paths.channel("images"), paths.channel("labels")
+    whole = opened(find(images, labels), "images")
     split.refuse_too_few(whole.listing)
     if paths.channel("validation").is_dir():
-        validation = opened(find(paths.channel("validation"), None, "validation"), "validation")
-        split.refuse_unverifiable(validation.listing)
-        split.refuse_overlap(whole.listing, validation.listing)
-        return _with_sets(whole, validation, settings)
+        finder = Finder(opened, settings.seed, settings.max_unreadable, decoding.threads, log)
+        found = finder.find(paths.channel("validation"), "validation")
+        for dataset in found.named:
+            split.refuse_overlap(whole.listing, dataset.listing)
+        return Data(whole, found.identities, sets=found.sets)
     chosen, reason = split.hold_out(whole.listing, settings.holdout_fraction, settings.seed)
     if reason:
         return Data(whole, None, reason)
-    return _with_sets(whole.of_identities(~chosen), whole.of_identities(chosen), settings)
-
-
-def _with_sets(train: Dataset, held_out: Dataset, settings: Settings) -> Data:
-    return Data(train, held_out, sets=(of_identities("held_out", held_out, settings.seed),))
+    held_out = whole.of_identities(chosen)
+    one = of_identities("held_out", held_out, settings.seed, groups.read([images, labels]))
+    return Data(whole.of_identities(~chosen), held_out, sets=(one,))

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from training.arcface import finetune, hardware, report, weights
+from training.arcface import finetune, hardware, report, trouble, weights
 from training.arcface.best import LAST
 from training.arcface.channels import Data, load_data
 from training.arcface.data.order import STATISTICS, generator
@@ -51,7 +51,8 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
     plan = Plan.make(len(data.train.listing), settings, world, embedded=_embedded(data), batch=batch)
     classes = len(data.train.listing.identities)
     log(hardware.describe(settings, world, job.hosts, plan, classes))
-    log(data.held_out_line())
+    for line in data.lines():
+        log(line)
     pretrained = weights.from_channel(job.paths.channel("weights"), settings.pretrained)
     learner = _learner(job, pretrained, plan, world, log, classes=classes)
     with Saver(job.paths.checkpoints, learner, plan, marks, log) as saver:
@@ -109,6 +110,8 @@ def _learner(
         f"plan steps={plan.total} steps_per_epoch={plan.per_epoch} batch={plan.batch} parts={plan.parts} "
         f"compile={compiled}"
     )
+    if note := trouble.warning(settings.optimizer, settings.lr, plan.batch):
+        log(note)
     return Learner(backbone, classes, settings, world, compiled=compiled)
 
 

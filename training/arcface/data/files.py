@@ -53,18 +53,23 @@ def is_image(file: str) -> bool:
     return Path(file).suffix.lower() in IMAGE_SUFFIXES
 
 
+def normal(name: str) -> str:
+    """One way of writing "é", which can be one character or two."""
+    return unicodedata.normalize("NFC", name)
+
+
 class Present:
     """The files of a channel, to be found by the names that tables give them."""
 
     def __init__(self, files: Sequence[str]):
         self.files = set(files)
-        self.normal = {unicodedata.normalize("NFC", file): file for file in files if not file.isascii()}
+        self.normal = {normal(file): file for file in files if not file.isascii()}
 
     def match(self, named: str) -> str | None:
-        """Tables often put the channel's own folder in front; "é" can be one character or two."""
+        """Tables often put the channel's own folder in front."""
         for name in (named, named.partition("/")[2]):
             if name in self.files:
                 return name
-            if found := self.normal.get(unicodedata.normalize("NFC", name)):
+            if found := self.normal.get(normal(name)):
                 return found
         return None

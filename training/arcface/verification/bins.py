@@ -5,7 +5,10 @@ imencode gives them: what insightface's own tools write, and its readers decode 
 (h, w, 3), which none of them writes, are taken as RGB.
 """
 
+import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ def read_bin(path: Path | str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """
     path = Path(path)
     encoded, same = read_encoded(path, path.name)
-    images = BinImages(encoded, path.name)
+    images = BinImages(encoded, path.name, len(os.sched_getaffinity(0)))
     return images.take(np.arange(len(encoded)))[0], same
 
 
@@ -60,16 +63,18 @@ def _answers(values: Any, place: str) -> NDArray[np.bool_]:
 class BinImages:
     """Images of a .bin, decoded when asked for: they stay as small as the file has them."""
 
-    def __init__(self, encoded: Sequence[Any], place: str):
-        self.encoded, self.place = encoded, place
+    def __init__(self, encoded: Sequence[Any], place: str, threads: int = 1):
+        self.encoded, self.place, self.threads = encoded, place, threads
+        self.pool = ThreadPoolExecutor(threads)
 
     def take(self, indices: Indices) -> tuple[NDArray[np.uint8], Indices]:
         """Raises TrainingError where one cannot be read."""
-        pixels = np.stack([self._pixels(index) for index in map(int, indices)])
-        return pixels, indices
+        return np.stack(list(self.pool.map(self._pixels, indices.tolist()))), indices
 
     def keep(self, chosen: NDArray[np.bool_]) -> "BinImages":
-        return BinImages([self.encoded[int(index)] for index in np.flatnonzero(chosen)], self.place)
+        return BinImages(
+            [self.encoded[int(index)] for index in np.flatnonzero(chosen)], self.place, self.threads
+        )
 
     def _pixels(self, index: int) -> Pixels:
         try:
@@ -79,6 +84,13 @@ class BinImages:
                 f"{self.place}: image {index + 1} of {len(self.encoded)} {error}: copy the file once more, "
                 f"or make it anew"
             ) from None
+
+
+def key(item: Any) -> bytes:
+    """The same for two items that are the same image."""
+    if isinstance(item, np.ndarray):
+        item = f"{item.shape} {item.dtype} ".encode() + item.tobytes()
+    return hashlib.blake2b(item if isinstance(item, bytes | bytearray) else repr(item).encode()).digest()
 
 
 def pixels_of(item: Any) -> Pixels:

@@ -1,16 +1,27 @@
 """Does it work as well for everybody? The same threshold, group by group."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.arcface.data.files import Present
+from training.arcface.data.labels import GROUPS_NAME, read_groups
+from training.arcface.data.listing import LABELS_NAME, Listing
 from training.arcface.verification.metrics import Scores
 
 FEWEST_PAIRS = 30  # of each kind: below that a rate moves by three per cent with a single pair
 
 Pairs = NDArray[np.int64]
+
+
+def read(folders: Iterable[Path | None]) -> dict[str, str]:
+    """The group of each file or identity, from the folders' groups.csv and labels.csv where they say one."""
+    tables = [folder / name for folder in folders if folder for name in (GROUPS_NAME, LABELS_NAME)]
+    return {key: group for table in tables if table.is_file() for key, group in read_groups(table).items()}
 
 
 @dataclass(frozen=True)
@@ -19,6 +30,19 @@ class Groups:
 
     names: tuple[str, ...]
     of: NDArray[np.int64]  # (images,), an index into names; -1 where nothing is known
+
+    @classmethod
+    def of_images(cls, listing: Listing, named: Mapping[str, str]) -> "Groups | None":
+        """From the groups of files or identities; None where no image is in one."""
+        present = Present(listing.files)
+        by_file = {present.match(key): group for key, group in named.items()}
+        found = [
+            by_file.get(file) or named.get(listing.identities[label], "")
+            for file, label in zip(listing.files, listing.labels, strict=True)
+        ]
+        names = tuple(sorted(set(found) - {""}))
+        index = {name: number for number, name in enumerate(names)}
+        return cls(names, np.array([index.get(name, -1) for name in found])) if names else None
 
 
 def by_group(
