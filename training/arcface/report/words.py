@@ -114,9 +114,13 @@ def set_rows(facts: Facts) -> list[tuple[str, Figures]]:
 
 
 def groups(figures: Figures) -> list[tuple[str, Figures]]:
-    """Each group's figures, where the dataset says who belongs to which."""
-    found: Mapping[str, Any] = figures.get("groups") or {}
-    return [(name, values) for name, values in found.items() if isinstance(values, Mapping)]
+    """Each group's figures, where the dataset says who belongs to which; of several sets, the set's name too."""
+    sets: Mapping[str, Figures] = figures.get("sets") or {"": figures}
+    return [
+        (f"{name}: {group}" if len(sets) > 1 else group, values)
+        for name, own in sets.items()
+        for group, values in (own.get("groups") or {}).items()
+    ]
 
 
 def _speed(facts: Facts) -> float | None:
