@@ -76,8 +76,9 @@ def verify(genuine: Scores, impostor: Scores, folds: Folds | None = None) -> Ver
 def best_threshold(genuine: Scores, impostor: Scores, *, balanced: bool = True) -> float:
     """The threshold that decides most rightly.
 
-    balanced: both kinds weigh the same however many there are; else every pair does. Midway between two
-    neighbouring scores, so that it does not sit on a score it was chosen by.
+    balanced: both kinds weigh the same however many there are; else every pair does. Of equally good ones the
+    highest, as arcface_torch takes the smallest distance; midway between two neighbouring scores, so that it
+    does not sit on a score it was chosen by.
     """
     scores = np.concatenate([genuine, impostor])
     same = np.arange(len(scores)) < len(genuine)
@@ -92,7 +93,8 @@ def _best(scores: Scores, same: NDArray[np.bool_], balanced: bool) -> float:
     # Rejecting one score more loses a genuine pair or gains an impostor.
     gained = np.concatenate([[0.0], np.cumsum(np.where(same, -weights[0], weights[1]))])
     between = np.concatenate([[True], scores[1:] != scores[:-1], [True]])
-    rejected = int(np.argmax(np.where(between, gained, -np.inf)))
+    worth = np.where(between, gained, -np.inf)
+    rejected = len(scores) - int(np.argmax(worth[::-1]))  # the strictest of equals
     if rejected == 0:
         return float(scores[0]) - 1e-6
     if rejected == len(scores):
@@ -120,9 +122,10 @@ def k_fold_accuracy(
     scores, fold = np.concatenate([genuine, impostor]), np.concatenate(folds)
     order = np.argsort(scores, kind="stable")
     scores, fold, same = scores[order], fold[order], order < len(genuine)
-    outcomes = [_of_fold(scores, same, fold == number, balanced) for number in np.unique(fold)]
-    if len(outcomes) < 2:
+    numbers = np.unique(fold)
+    if len(numbers) < 2:
         raise ValueError("all pairs are in one fold: the threshold is chosen on others, so it takes two")
+    outcomes = [_of_fold(scores, same, fold == number, balanced) for number in numbers]
     accuracies, thresholds = zip(*outcomes, strict=True)
     return float(np.mean(accuracies)), float(np.std(accuracies)), float(np.mean(thresholds))
 
