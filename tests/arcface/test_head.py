@@ -1,98 +1,84 @@
-"""The blockwise margin softmax against the whole matrix in float64, differentiated by autograd."""
+"""The blockwise margin softmax on one rank, against the whole matrix."""
 
 import math
+from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
-from torch import Tensor
+from torch.nn.functional import normalize
 
+from tests.arcface import dense
+from tests.arcface.dense import CLASSES, LABELS, MARGINS, MODES, SIZE, batch
 from training.arcface.distributed import World
 from training.arcface.head import MarginHead
 from training.arcface.margins import Margin
 
-CLASSES, IMAGES, SIZE = 11, 6, 8
+ARCFACE = Margin(64.0, m2=0.5)
 
 
-def head_of(margin: Margin, block: int) -> MarginHead:
-    return MarginHead(CLASSES, SIZE, margin, World(), seed=3, block=block).double()
+def head_of(margin: Margin, block: int = CLASSES, interclass_filter: float = 0.0) -> MarginHead:
+    head = MarginHead(
+        CLASSES, SIZE, margin, World(), seed=3, block=block, interclass_filter=interclass_filter
+    )
+    return head.double()
 
 
-def batch(spread: float = 1.0) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(5)
-    embeddings = torch.randn(IMAGES, SIZE, generator=generator, dtype=torch.float64) * spread
-    return embeddings, torch.tensor([0, 10, 4, 4, 7, 2])
-
-
-def dense_loss(embeddings: Tensor, centres: Tensor, labels: Tensor, margin: Margin) -> Tensor:
-    """As the paper writes it; angles are real angles here, so autograd gives the exact derivative."""
-    cosines = torch.nn.functional.normalize(embeddings) @ torch.nn.functional.normalize(centres).T
-    rows = torch.arange(len(labels))
-    own = cosines[rows, labels]
-    angle = own.acos() + margin.m2
-    with_margin = torch.where(angle < math.pi, angle.cos(), own - margin.m2 * math.sin(margin.m2))
-    if margin.straight_through:
-        with_margin = own + (with_margin - own).detach()
-    logits = cosines.clone()
-    logits[rows, labels] = with_margin
-    smoothing = margin.label_smoothing
-    return torch.nn.functional.cross_entropy(logits * margin.scale, labels, label_smoothing=smoothing)
-
-
-MARGINS = {
-    "arcface": Margin(64.0, m2=0.5),
-    "straight through": Margin(64.0, m2=0.5, straight_through=True),
-    "smoothed": Margin(16.0, m2=0.3, label_smoothing=0.1),
-    "no margin": Margin(30.0, m2=0.0),
-    "wide margin": Margin(8.0, m2=1.5),
-    "wide, smoothed, straight through": Margin(8.0, m2=1.5, straight_through=True, label_smoothing=0.2),
-}
-
-
-@pytest.mark.parametrize("block", [1, 4, CLASSES, 100])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", MARGINS)
-def test_loss_and_gradients_equal_the_dense_ones(name: str, block: int) -> None:
-    margin, (embeddings, labels) = MARGINS[name], batch()
-    head = head_of(margin, block)
-    mine = embeddings.clone().requires_grad_()
-    loss = head(mine, labels)
-    torch.autograd.backward(loss)
-    theirs = embeddings.clone().requires_grad_()
-    centres = head.centres.detach().clone().requires_grad_()
-    expected = dense_loss(theirs, centres, labels, margin)
-    torch.autograd.backward(expected)
-    assert loss.item() == pytest.approx(expected.item(), abs=1e-10)
-    torch.testing.assert_close(mine.grad, theirs.grad, rtol=0, atol=1e-10)
-    torch.testing.assert_close(head.centres.grad, centres.grad, rtol=0, atol=1e-10)
+def test_loss_and_gradients_equal_the_dense_ones(name: str, mode: str) -> None:
+    margin, (embeddings, labels) = replace(MARGINS[name], **MODES[mode]), batch()
+    for interclass_filter, block in product((0.0, 0.2), (1, 4, 100)):
+        head = head_of(margin, block, interclass_filter)
+        mine, theirs = embeddings.clone().requires_grad_(), embeddings.clone().requires_grad_()
+        centres = head.centres.clone().requires_grad_()
+        loss, expected = head(mine, labels), dense.loss(theirs, centres, labels, margin, interclass_filter)
+        torch.autograd.backward([loss, expected])
+        assert loss.item() == pytest.approx(expected.item(), abs=1e-10)
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=0, atol=1e-10)
+        torch.testing.assert_close(head.centres.grad, centres.grad, rtol=0, atol=1e-10)
 
 
-def test_beyond_pi_the_wide_margin_examples_are_really_there() -> None:
-    """Else the comparison above would say nothing of that side."""
+def test_the_examples_lie_on_both_sides_of_every_threshold() -> None:
+    """Else the comparison above would say nothing of one side."""
     embeddings, labels = batch()
-    head = head_of(MARGINS["wide margin"], CLASSES)
-    cosines = torch.nn.functional.normalize(embeddings) @ torch.nn.functional.normalize(head.centres).T
-    beyond = cosines[torch.arange(IMAGES), labels].acos() + 1.5 > math.pi
-    assert beyond.any()
-    assert not beyond.all()
+    cosines = normalize(embeddings) @ normalize(head_of(ARCFACE).centres).T
+    angles = cosines[torch.arange(len(labels)), labels].acos()
+    quality = dense.Norms().quality(embeddings)
+    for beyond in (angles + 1.5 > math.pi, 3 * angles + 0.4 > 2 * math.pi, quality > 0, cosines > 0.2):
+        assert beyond.any()
+        assert not beyond.all()
 
 
-@pytest.mark.parametrize("margin", [0.1, 0.5, 1.5])
-def test_a_larger_angle_never_scores_higher(margin: float) -> None:
-    cosines = torch.linspace(1, -1, 10_001, dtype=torch.float64)
-    values, slopes = Margin(1.0, m2=margin).target(cosines, torch.zeros_like(cosines))
-    assert (values.diff() < 0).all()
-    assert (slopes > 0).all()
+def test_with_a_filter_no_class_above_it_counts() -> None:
+    """A copy of the true class's centre, as where a person has two identities."""
+    head = head_of(ARCFACE, interclass_filter=0.9)
+    without = head_of(ARCFACE)
+    for each in (head, without):
+        each.centres[1:] = each.centres[0]
+    embedding, label = head.centres[:1].clone().requires_grad_(), torch.tensor([0])
+    assert head(embedding, label).item() == 0
+    assert without(embedding, label).item() > 1
+
+
+def test_smoothing_spreads_its_share_over_the_classes_that_are_left() -> None:
+    head = head_of(Margin(1.0, m2=0.0, label_smoothing=0.5), interclass_filter=0.5)
+    head.centres.copy_(torch.eye(CLASSES, SIZE, dtype=torch.float64))
+    head.centres[2:] = head.centres[1]
+    embedding = torch.tensor([[1.0, 1.0, *[0.0] * (SIZE - 2)]], dtype=torch.float64)
+    assert head(embedding, torch.tensor([0])).item() == pytest.approx(0, abs=1e-12)
 
 
 def test_at_an_angle_of_zero_the_gradient_is_finite() -> None:
-    head = head_of(Margin(64.0, m2=0.5), CLASSES)
-    embeddings = head.centres.detach()[:3].clone().requires_grad_()
+    head = head_of(ARCFACE)
+    embeddings = head.centres[:3].clone().requires_grad_()
     torch.autograd.backward(head(embeddings, torch.tensor([0, 1, 2])))
     assert embeddings.grad is not None
     assert torch.isfinite(embeddings.grad).all()
 
 
 def test_a_vector_of_zeros_neither_fails_nor_gives_nan() -> None:
-    head = head_of(Margin(64.0, m2=0.5), CLASSES)
+    head = head_of(ARCFACE)
     embeddings = torch.zeros(2, SIZE, dtype=torch.float64, requires_grad=True)
     loss = head(embeddings, torch.tensor([0, 1]))
     torch.autograd.backward(loss)
@@ -103,3 +89,29 @@ def test_large_logits_do_not_overflow() -> None:
     head = head_of(Margin(1000.0, m2=0.5), 2).float()
     embeddings, labels = batch()
     assert math.isfinite(head(embeddings.float(), labels).item())
+
+
+def test_evaluating_a_loss_leaves_the_norms_statistics_as_they_are() -> None:
+    head = head_of(MARGINS["adaface"])
+    before = {name: value.clone() for name, value in head.shared().items()}
+    head(*batch())
+    assert head.shared() == before
+    head(batch()[0].requires_grad_(), LABELS)
+    assert head.shared() != before
+
+
+def test_the_centres_do_not_depend_on_the_number_of_ranks() -> None:
+    whole = MarginHead(3000, 4, ARCFACE, World(), seed=7).centres
+    shards = [MarginHead(3000, 4, ARCFACE, World(rank, 3), seed=7).centres for rank in range(3)]
+    assert torch.equal(torch.cat(shards), whole)
+    assert whole.std().item() == pytest.approx(0.01, rel=0.05)
+
+
+def test_rows_and_shared_values_come_back() -> None:
+    head, other = head_of(MARGINS["adaface"]), head_of(MARGINS["adaface"])
+    head(batch()[0].requires_grad_(), LABELS)
+    head.centres.add_(1)
+    other.load_rows(head.rows())
+    other.load_shared(head.shared())
+    assert torch.equal(other.centres, head.centres)
+    assert other.shared() == head.shared()
