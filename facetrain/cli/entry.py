@@ -12,6 +12,7 @@ from typer.main import get_command
 from facetrain.cli import data, jobs, local, output
 from facetrain.cli.demo import demo
 from facetrain.cli.doctor import doctor
+from facetrain.cli.report import report
 from facetrain.errors import OperationError
 from training.jobs.problems import ProblemsError
 
@@ -30,6 +31,7 @@ app.command()(data.submit)
 app.command(name="jobs")(jobs.list_jobs)
 app.command()(jobs.show)
 app.command()(jobs.logs)
+app.command()(report)
 app.command()(jobs.stop)
 app.command()(doctor)
 

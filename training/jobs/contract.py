@@ -14,6 +14,8 @@ CHECKPOINTS_PREFIX = "checkpoints/"  # in the outputs bucket: checkpoints/<datas
 MANIFEST_NAME = "manifest.json"
 REJECTION_NAME = "manifest.rejected.json"
 JOB_RECORD_NAME = "job.json"
+OUTPUT_ARCHIVE_NAME = "output.tar.gz"  # of output/data, in <job>/output/
+REPORT_NAME = "report.html"  # in output/data
 MANIFEST_KEY_PATTERN = f"{INPUTS_PREFIX}*/{MANIFEST_NAME}"  # as EventBridge's wildcard filter writes it
 
 # -- Channels ----------------------------------------------------------------------------------------------

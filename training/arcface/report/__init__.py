@@ -8,8 +8,6 @@ from training.arcface.report.model import write_json, write_model
 
 __all__ = ["DataFacts", "Facts", "write_card", "write_json", "write_model", "write_page"]
 
-PAGE_NAME = "report.html"
-
 
 def write_page(path: Path, facts: Facts) -> None:
     """The report, one file: whole or not there."""

@@ -114,7 +114,7 @@ def set_rows(facts: Facts) -> list[tuple[str, Figures]]:
 
 
 def groups(figures: Figures) -> list[tuple[str, Figures]]:
-    """Each group's figures, where the dataset says who belongs to which; of several sets, the set's name too."""
+    """Each group's figures, where the dataset says who is in which; of several sets, set by set."""
     sets: Mapping[str, Figures] = figures.get("sets") or {"": figures}
     return [
         (f"{name}: {group}" if len(sets) > 1 else group, values)
