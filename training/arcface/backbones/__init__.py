@@ -5,11 +5,13 @@ not normalised. Layout: deepinsight/insightface, recognition/arcface_torch/backb
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 
-from torch import Tensor, nn
+from torch import Tensor, device, nn
 
 from training.arcface.backbones.iresnet import IResNet
 from training.arcface.backbones.mobilefacenet import MobileFaceNet
+from training.arcface.backbones.vit import VisionTransformer
 
 EMBEDDING_SIZE = 512
 IMAGE_SIZE = 112
@@ -22,6 +24,9 @@ _BUILDERS: Mapping[str, Callable[[], nn.Module]] = {
     "r200": lambda: IResNet((6, 26, 60, 6)),
     "mbf": lambda: MobileFaceNet((1, 4, 6, 2), scale=2),
     "mbf_large": lambda: MobileFaceNet((2, 8, 12, 4), scale=4),
+    "vit_t": lambda: VisionTransformer(256, depth=12),
+    "vit_s": lambda: VisionTransformer(512, depth=12),
+    "vit_b": lambda: VisionTransformer(512, depth=24),
 }
 NAMES = tuple(_BUILDERS)
 
@@ -39,8 +44,7 @@ def fitting(state: Mapping[str, Tensor]) -> list[str]:
     return [name for name in NAMES if _shapes(name) == shapes]
 
 
+@cache
 def _shapes(name: str) -> dict[str, tuple[int, ...]]:
-    from torch import device  # noqa: PLC0415
-
     with device("meta"):
         return {key: tuple(value.shape) for key, value in build(name).state_dict().items()}
