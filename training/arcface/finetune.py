@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from training.arcface.backbones import EMBEDDING_SIZE
+from training.arcface.centres import DEVIATION
 from training.arcface.data.store import Dataset
 from training.arcface.head import MarginHead
 from training.arcface.learner import Learner, to_input
@@ -27,7 +28,7 @@ from training.arcface.weights import Pretrained
 MOST_IMAGES = 16  # of one identity
 MOST_IMAGES_OF_ALL = 500_000  # of one rank: beyond it, fewer of each identity, but at least one
 BATCH = 128
-LENGTH = 0.01 * math.sqrt(EMBEDDING_SIZE)  # as the head draws its centres
+LENGTH = DEVIATION * math.sqrt(EMBEDDING_SIZE)  # of a fresh centre
 
 Indices = NDArray[np.int64]
 

@@ -165,7 +165,9 @@ class Learner:
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # a plain mean over the batches
-        self.shown.train()
+        self.shown.eval()  # nothing is dropped or masked: that would draw numbers which training draws next
+        for layer in layers:
+            layer.train()
         for images in batches:
             with self.autocast():
                 self.shown(images)
