@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from training.arcface import finetune, hardware, report, trouble, weights
@@ -80,8 +81,10 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
             reload=saver.reload,
         ).run()
         step = _take_shown(learner, saver, progress)
-    if world.rank == 0:
-        report.write_model(job.paths.model, learner.backbone, data.train.listing, settings)
+    head = world.to_first(learner.head.centres)
+    if head is not None:  # the first rank
+        centres = torch.cat(head)
+        report.write_model(job.paths.model, learner.backbone, data.train.listing, settings, centres)
         figures = _figures(data, progress, step, time.monotonic() - started)
         report.write_json(job.paths.model / "metrics.json", figures)
         log(f"model written to {job.paths.model} seconds={time.monotonic() - started:.1f}")
