@@ -75,25 +75,24 @@ class Sampling:
     rate: float
     seed: int
     rank: int
-    device: torch.device
 
-    def spans(self, rows: int, block: int, labels: Tensor, step: int) -> Iterator[Span]:
-        """All strata of `rows` rows, about `block` of each; labels as `Span.owners` takes them."""
+    def spans(self, centres: Tensor, block: int, labels: Tensor, step: int) -> Iterator[Span]:
+        """Of each stratum of this rank's centres about `block`; labels as `Span.owners` takes them."""
         stratum = max(block, int(block / self.rate))
-        for first in range(0, rows, stratum):
-            last = min(first + stratum, rows)
+        for first in range(0, len(centres), stratum):
+            last = min(first + stratum, len(centres))
             own = torch.unique(labels[_within(labels, first, last)]) - first
             wanted = int(self.rate * last) - int(self.rate * first)
             if count := max(wanted, len(own)):
                 seed = int(generator(self.seed, SAMPLE, step, self.rank, first).integers(2**63))
-                yield Span(first, last, self._draw(last - first, count, own, seed) + first)
+                yield Span(first, last, _some(last - first, count, own.to(centres.device), seed) + first)
 
-    def _draw(self, rows: int, count: int, own: Tensor, seed: int) -> Tensor:
-        """`count` of `rows`, ascending, `own` among them."""
-        source = torch.Generator(self.device).manual_seed(seed)
-        lots = torch.rand(rows, generator=source, device=self.device)
-        lots[own.to(self.device)] = 2.0
-        return lots.topk(count).indices.sort().values
+
+def _some(rows: int, count: int, own: Tensor, seed: int) -> Tensor:
+    """`count` of the rows 0 … rows - 1, ascending, `own` among them, on its device."""
+    lots = torch.rand(rows, generator=torch.Generator(own.device).manual_seed(seed), device=own.device)
+    lots[own] = 2.0
+    return lots.topk(count).indices.sort().values
 
 
 def _within(labels: Tensor, first: int, last: int) -> Tensor:

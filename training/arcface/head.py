@@ -46,7 +46,8 @@ class MarginHead(nn.Module):
     ):
         super().__init__()
         self.classes, self.margin, self.world, self.block = classes, margin, world, block
-        self.seed, self.sample_rate, self.interclass_filter = seed, sample_rate, interclass_filter
+        self.interclass_filter = interclass_filter
+        self.sampling = Sampling(sample_rate, seed, world.rank) if sample_rate < 1 else None
         self.first, self.last = world.shard(classes)
         fresh = draw(self.first, self.last, embedding_size, seed)
         self.shard = Shard(fresh, rule, block, sparse=sample_rate < 1)
@@ -89,10 +90,9 @@ class MarginHead(nn.Module):
 
     def spans(self, labels: Tensor) -> Iterator[Span]:
         """The rows that this step compares with; labels as `Span.owners` takes them."""
-        if self.sample_rate >= 1:
+        if self.sampling is None:
             return all_spans(len(self.centres), self.block)
-        sampling = Sampling(self.sample_rate, self.seed, self.world.rank, self.centres.device)
-        return sampling.spans(len(self.centres), self.block, labels, self.shard.now.step)
+        return self.sampling.spans(self.centres, self.block, labels, self.shard.now.step)
 
 
 class _BlockwiseLoss(torch.autograd.Function):
