@@ -59,7 +59,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ContainerPaths, s
 
 def test_the_model_folder_holds_what_the_model_is(trained: tuple[ContainerPaths, str]) -> None:
     names = {path.name for path in trained[0].model.iterdir()}
-    assert names == {"backbone.pth", "model.onnx", "classes.csv", "config.json", "metrics.json"}
+    assert names == {
+        *("backbone.pth", "backbone.safetensors", "head.safetensors", "model.onnx"),
+        *("classes.csv", "config.json", "metrics.json", "MODEL_CARD.md"),
+    }
+
+
+def test_the_output_folder_holds_the_report_and_what_tensorboard_shows(
+    trained: tuple[ContainerPaths, str],
+) -> None:
+    output = trained[0].output_data
+    assert "of 3 people" in (output / "report.html").read_text()
+    assert list((output / "tensorboard").glob("events.out.tfevents.*"))
 
 
 def test_the_figures_are_of_identities_never_trained_on(trained: tuple[ContainerPaths, str]) -> None:

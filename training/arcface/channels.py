@@ -6,7 +6,7 @@ from pathlib import Path
 
 from training.arcface.data import split
 from training.arcface.data.listing import Listing, find
-from training.arcface.data.store import Dataset, Decoding, open_dataset
+from training.arcface.data.store import Dataset, DecodeReport, Decoding, open_dataset
 from training.arcface.distributed import World
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
@@ -24,6 +24,7 @@ class Data:
     held_out: Dataset | None  # identities that pairs are drawn of
     reason: str = ""
     sets: tuple[EvaluationSet, ...] = ()
+    decoded: DecodeReport | None = None  # of the images channel
 
     def lines(self) -> Iterator[str]:
         """Whom the network is verified on, as the log says it."""
@@ -56,9 +57,11 @@ def load_data(
         listed_in=paths.output_data,
     )
 
+    reports: dict[str, DecodeReport] = {}
+
     def opened(listing: Listing, channel: str) -> Dataset:
-        dataset, decoded = open_dataset(listing, world, decoding, channel)
-        for line in (*listing.notes, *decoded.lines(channel)):
+        dataset, reports[channel] = open_dataset(listing, world, decoding, channel)
+        for line in (*listing.notes, *reports[channel].lines(channel)):
             log(line)
         return dataset
 
@@ -70,10 +73,10 @@ def load_data(
         found = finder.find(paths.channel("validation"), "validation")
         for dataset in found.named:
             split.refuse_overlap(whole.listing, dataset.listing)
-        return Data(whole, found.identities, sets=found.sets)
+        return Data(whole, found.identities, sets=found.sets, decoded=reports["images"])
     chosen, reason = split.hold_out(whole.listing, settings.holdout_fraction, settings.seed)
     if reason:
-        return Data(whole, None, reason)
+        return Data(whole, None, reason, decoded=reports["images"])
     held_out = whole.of_identities(chosen)
     one = of_identities("held_out", held_out, settings.seed, groups.read([images, labels]))
-    return Data(whole.of_identities(~chosen), held_out, sets=(one,))
+    return Data(whole.of_identities(~chosen), held_out, sets=(one,), decoded=reports["images"])

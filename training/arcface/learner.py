@@ -144,11 +144,15 @@ class Learner:
         return self.backbone if self.averaged is None else self.averaged
 
     @torch.no_grad()
-    def embed(self, images: Tensor) -> Tensor:
-        """Directions of the embeddings of each image and its mirror image together, (n, 512) float32."""
-        self.shown.eval()
+    def embed(self, images: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Directions of the embeddings of each image and its mirror image together, (n, 512) float32.
+
+        By the weights that are shown, or by another network.
+        """
+        network = self.shown if network is None else network
+        network.eval()
         with self.autocast():
-            both = self.shown(images).float() + self.shown(images.flip(3)).float()
+            both = network(images).float() + network(images.flip(3)).float()
         return nn.functional.normalize(both)
 
     @torch.no_grad()

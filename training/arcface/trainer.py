@@ -3,14 +3,15 @@
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from training.arcface import finetune, hardware, report, trouble, weights
+from training.arcface import finetune, hardware, outputs, tracking, trouble, weights
+from training.arcface.about import About
 from training.arcface.best import LAST
 from training.arcface.channels import Data, load_data
 from training.arcface.data.order import STATISTICS, generator
@@ -21,7 +22,8 @@ from training.arcface.loop import Loop, Plan, Progress
 from training.arcface.saving import Saver, fingerprint, prepare
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
-from training.arcface.verification.evaluate import evaluate
+from training.arcface.tracking import Trackers
+from training.arcface.verification.evaluate import SetResult, evaluate
 from training.jobs.contract import ContainerPaths
 
 Log = Callable[[str], None]
@@ -37,6 +39,7 @@ class Job:
     hosts: int
     scratch: Path  # a folder that the ranks of one host share
     resume: bool = True  # or begin anew beside the checkpoints that are there
+    about: About = field(default_factory=About)
 
 
 def train(job: Job, world: World, stop: Stop, log: Log) -> None:
@@ -44,6 +47,18 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
 
     Raises TrainingError for what the user can mend, StoppedError when told to stop.
     """
+    with _trackers(job, world, log) as trackers:
+        _train(job, world, stop, log, trackers=trackers)
+    world.barrier()
+
+
+def _trackers(job: Job, world: World, log: Log) -> Trackers:
+    if world.rank != 0:
+        return Trackers()
+    return tracking.open_trackers(job.paths.output_data / "tensorboard", job.about, job.settings, log)
+
+
+def _train(job: Job, world: World, stop: Stop, log: Log, *, trackers: Trackers) -> None:
     started = time.monotonic()
     settings = job.settings
     data = load_data(job.paths, settings, job.scratch, world, stop=stop, log=log)
@@ -51,13 +66,16 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
     batch = prepare(job.paths.checkpoints, marks, world, log, resume=job.resume)
     plan = Plan.make(len(data.train.listing), settings, world, embedded=_embedded(data), batch=batch)
     classes = len(data.train.listing.identities)
-    log(hardware.describe(settings, world, job.hosts, plan, classes))
+    machine = hardware.describe(settings, world, job.hosts, plan, classes)
+    log(machine)
     for line in data.lines():
         log(line)
     pretrained = weights.from_channel(job.paths.channel("weights"), settings.pretrained)
     learner = _learner(job, pretrained, plan, world, log, classes=classes)
     with Saver(job.paths.checkpoints, learner, plan, marks, log) as saver:
         progress = saver.resume()
+        tracking.replay(trackers, progress.curve, progress.verifications)
+        scored: dict[int, tuple[SetResult, ...]] = {}  # by step: of the best weights, and of the last
         if pretrained and not progress.step:
             finetune.start_centres(learner, data.train, pretrained, stop, log)
 
@@ -66,7 +84,13 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
                 settle_statistics(learner, data.train, plan)
             learner.share_buffers()
             _agree(learner, log)
-            return evaluate(learner.embed, data.sets, world, log).figures if data.sets else None
+            if not data.sets:
+                return None
+            for step in set(scored) - {(progress.best or {}).get("step")}:
+                del scored[step]
+            found = evaluate(learner.embed, data.sets, world, log)
+            scored[progress.step] = found.sets
+            return found.figures
 
         Loop(
             learner,
@@ -79,16 +103,21 @@ def train(job: Job, world: World, stop: Stop, log: Log) -> None:
             log=log,
             keep_best=saver.keep_best,
             reload=saver.reload,
+            trackers=trackers,
         ).run()
         step = _take_shown(learner, saver, progress)
-    head = world.to_first(learner.head.centres)
-    if head is not None:  # the first rank
-        centres = torch.cat(head)
-        report.write_model(job.paths.model, learner.backbone, data.train.listing, settings, centres)
-        figures = _figures(data, progress, step, time.monotonic() - started)
-        report.write_json(job.paths.model / "metrics.json", figures)
-        log(f"model written to {job.paths.model} seconds={time.monotonic() - started:.1f}")
-    world.barrier()
+    if data.sets and step not in scored:  # they were scored before an interruption
+        exported = partial(learner.embed, network=learner.backbone)
+        scored[step] = evaluate(exported, data.sets, world, _unheard).sets
+    figures = _figures(data, progress, step, time.monotonic() - started)
+    outcome = outputs.Outcome(figures, scored.get(step, ()), machine) if world.rank == 0 else None
+    outputs.write(job.paths, job.about, learner, data, outcome)
+    trackers.finished(progress.step, figures)
+    log(f"model written to {job.paths.model} seconds={time.monotonic() - started:.1f}")
+
+
+def _unheard(line: str) -> None:
+    """Where these figures are in the log already."""
 
 
 def _embedded(data: Data) -> int:

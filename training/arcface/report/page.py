@@ -100,12 +100,12 @@ def _verification(facts: Facts) -> Chart | None:
         name, values = _series(key, label, done)
         if not np.isnan(values).all():
             series.append((name, values))
-    best = facts.figures.get("best") or {}
+    best = facts.figures.get("best_step") if facts.settings.best_metric != "last" else None
     caption = "On faces that were not trained on. Higher is better."
     if best:
-        caption += f" The dotted line marks step {best['step']}, whose weights were kept."
+        caption += f" The dotted line marks step {best}, whose weights were kept."
     heading = charts.Heading("verified", "Verification", caption)
-    return charts.verification(heading, steps, series, best.get("step"))
+    return charts.verification(heading, steps, series, best)
 
 
 def _series(key: str, label: str, done: Sequence[Figures]) -> tuple[str, Any]:
