@@ -77,6 +77,8 @@ def assert_equal_states(mine: Any, theirs: Any, place: str = "state") -> None:
         assert mine.keys() == theirs.keys(), place
         for key, value in theirs.items():
             assert_equal_states(mine[key], value, f"{place}.{key}")
+    elif isinstance(theirs, list):
+        assert_equal_states(dict(enumerate(mine)), dict(enumerate(theirs)), place)
     else:
         assert mine == theirs, place
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,16 @@ import torch
 from torch import distributed
 
 from training.arcface import main, trainer
+from training.arcface.about import About
 from training.arcface.distributed import DEFAULT_PORT, PATIENCE, Cluster, World
-from training.arcface.errors import TrainingError, first_line
+from training.arcface.errors import StoppedError, TrainingError, first_line
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
 from training.jobs import contract
 from training.jobs.contract import ContainerPaths
+
+# What torchrun tells each process it starts, beside MASTER_ADDR.
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
@@ -48,19 +52,55 @@ def launch(
     *,
     resume: bool = True,
 ) -> int:
-    """Trains with every GPU of this host, or with its processors; gives the exit status."""
+    """Trains with every GPU of this host, or with its processors; gives the exit status.
+
+    Started by torchrun, it is one of the ranks instead (docs/adr/0005).
+    """
     cluster = Cluster.from_resource_config(resources)
     meeting = Meeting.from_environment(cluster, environment)
-    processes = max(1, torch.cuda.device_count())
+    settings, about = Settings.from_config(config), About.from_environment(environment)
     with tempfile.TemporaryDirectory(prefix="facetrain-", ignore_cleanup_errors=True) as scratch:
-        job = trainer.Job(paths, Settings.from_config(config), len(cluster.hosts), Path(scratch), resume)
-        worlds = [
-            World(cluster.current * processes + local, len(cluster.hosts) * processes, local, processes)
-            for local in range(processes)
-        ]
-        if processes == 1:
+        job = trainer.Job(paths, settings, len(cluster.hosts), Path(scratch), resume, about)
+        if world := joined(environment):
+            return run_rank(replace(job, hosts=world.size // world.local_size), world, meeting)
+        worlds = worlds_of_this_host(cluster, max(1, torch.cuda.device_count()))
+        if len(worlds) == 1:
             return run_rank(job, worlds[0], meeting)
+        if len(cluster.hosts) == 1 and "MASTER_PORT" not in environment:
+            meeting = replace(meeting, port=free_port())  # another job may run beside this one
         return run_ranks(job, worlds, meeting)
+
+
+def worlds_of_this_host(cluster: Cluster, processes: int) -> list[World]:
+    first, size = cluster.current * processes, len(cluster.hosts) * processes
+    return [World(first + local, size, local, processes) for local in range(processes)]
+
+
+def joined(environment: Mapping[str, str]) -> World | None:
+    """The rank that torchrun made of this process; None where it runs on its own.
+
+    Raises TrainingError where its variables are there in part or hold no rank.
+    """
+    if "RANK" not in environment and "WORLD_SIZE" not in environment:
+        return None
+    try:
+        rank, size, local_rank, local_size, _ = (int(environment[name]) for name in TORCHRUN)
+    except (KeyError, ValueError) as error:
+        raise TrainingError(
+            f"environment: RANK and WORLD_SIZE say that torchrun started this process, but then {TORCHRUN} "
+            f"must all be whole numbers ({first_line(error)}): unset them, or start with torchrun"
+        ) from None
+    if not (0 <= local_rank < local_size <= size and 0 <= rank < size and "MASTER_ADDR" in environment):
+        raise TrainingError(
+            f"environment: RANK={rank} WORLD_SIZE={size} LOCAL_RANK={local_rank} "
+            f"LOCAL_WORLD_SIZE={local_size} name no rank, or MASTER_ADDR is missing: start with torchrun"
+        )
+    return World(rank, size, local_rank, local_size)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def run_rank(job: trainer.Job, world: World, meeting: Meeting) -> int:
@@ -69,7 +109,10 @@ def run_rank(job: trainer.Job, world: World, meeting: Meeting) -> int:
     if world.local_size > 1:  # each would take every processor, and they would wait for one another
         torch.set_num_threads(max(1, torch.get_num_threads() // world.local_size))
     with _in_touch(world, meeting):
-        trainer.train(job, world, stop, main.tell if world.rank == 0 else _quiet)
+        # Under torchrun no parent gives the ranks of a host one folder: they use the first one's.
+        scratch = world.gather_objects(str(job.scratch))[world.rank - world.local_rank]
+        log = main.tell if world.rank == 0 else _quiet
+        trainer.train(replace(job, scratch=Path(scratch)), world, stop, log)
     return 0
 
 
@@ -110,7 +153,10 @@ def _signal(children: Sequence[BaseProcess], number: signal.Signals) -> None:
 
 @contextmanager
 def _connected(world: World, meeting: Meeting) -> Iterator[None]:
-    """Within it the ranks can talk."""
+    """Within it the ranks can talk.
+
+    After a failure nothing is taken down, for that may wait for a rank that is gone; the process ends anyway.
+    """
     if torch.cuda.is_available():
         torch.cuda.set_device(world.device)
     if world.size == 1:
@@ -128,8 +174,10 @@ def _connected(world: World, meeting: Meeting) -> Iterator[None]:
     )
     try:
         yield
-    finally:
+    except StoppedError:
         distributed.destroy_process_group()
+        raise
+    distributed.destroy_process_group()
 
 
 @contextmanager

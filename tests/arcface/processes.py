@@ -1,0 +1,48 @@
+"""Whole jobs as processes, forked from one that has torch loaded already: a start takes no seconds."""
+
+import multiprocessing
+import os
+from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.arcface.examples import TinyNetwork
+from training.arcface import main, trainer
+from training.arcface.settings import Settings
+from training.jobs import contract
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.arcface.processes", "training.arcface.launch"])
+
+
+def start(
+    base: Path, log: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> BaseProcess:
+    """`train` on the job in `base`, with the tiny network in place of the one it names, telling `log`."""
+    given = {contract.BASE_DIR_VARIABLE: str(base), **(environment or {})}
+    process = _FORKS.Process(target=_train, args=(log, list(arguments), given))
+    process.start()
+    return process
+
+
+def _train(log: Path, arguments: list[str], environment: dict[str, str]) -> None:
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    torch.set_num_threads(1)
+    vars(trainer).update(fresh_backbone=_tiny, outputs=_NoOutputs())
+    main.leave(main.main(arguments, environment))
+
+
+def _tiny(settings: Settings) -> TinyNetwork:
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        return TinyNetwork()
+
+
+class _NoOutputs:
+    """In place of all that writes the model and its papers, which takes seconds."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None

@@ -1,0 +1,53 @@
+"""Which ranks a host starts, or which one it was started as."""
+
+import socket
+
+import pytest
+
+from training.arcface.distributed import Cluster, World
+from training.arcface.errors import TrainingError
+from training.arcface.launch import free_port, joined, worlds_of_this_host
+
+# What `torchrun --nnodes 2 --nproc-per-node 4` tells the second process of its second host.
+TORCHRUN = {
+    "RANK": "5",
+    "WORLD_SIZE": "8",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "4",
+    "MASTER_ADDR": "algo-1",
+    "MASTER_PORT": "29400",
+}
+
+
+def test_a_process_that_torchrun_starts_is_the_rank_it_is_told() -> None:
+    assert joined(TORCHRUN) == World(rank=5, size=8, local_rank=1, local_size=4)
+
+
+def test_a_process_started_otherwise_is_no_rank_yet() -> None:
+    assert joined({"MASTER_ADDR": "algo-1", "MASTER_PORT": "29400", "LOCAL_RANK": "1"}) is None
+
+
+@pytest.mark.parametrize(
+    "missing", ["WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"]
+)
+def test_half_of_torchruns_variables_are_refused(missing: str) -> None:
+    with pytest.raises(TrainingError, match=missing):
+        joined({name: value for name, value in TORCHRUN.items() if name != missing})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"RANK": "8"}, {"RANK": "first"}, {"LOCAL_RANK": "4"}, {"LOCAL_RANK": "-1"}]
+)
+def test_variables_that_name_no_rank_are_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(TrainingError, match="start with torchrun"):
+        joined(TORCHRUN | wrong)
+
+
+def test_each_host_starts_its_own_part_of_the_ranks() -> None:
+    second = Cluster(("algo-1", "algo-2"), current=1)
+    assert worlds_of_this_host(second, 2) == [World(2, 4, 0, 2), World(3, 4, 1, 2)]
+
+
+def test_a_free_port_can_be_taken() -> None:
+    with socket.create_server(("127.0.0.1", free_port())):
+        pass
