@@ -155,7 +155,8 @@ class Shard(nn.Module):
             self.between.clear()
         self.broken = False
         if now.parts > 1 and self.rule:
-            self.touched = torch.zeros(len(self.centres), dtype=torch.bool, device=self.centres.device)
+            rows = len(self.centres) if self.sparse else 0
+            self.touched = torch.zeros(rows, dtype=torch.bool, device=self.centres.device)
             for name in self.rule.between_parts:
                 if name not in self.between:
                     self.between[name] = torch.zeros_like(self.centres)
