@@ -119,9 +119,17 @@ def test_the_undisturbed_run_did_learn_something(undisturbed: tuple[Learner, Pro
     assert [row["step"] for row in progress.verifications] == [0, 3, 6, 9]
 
 
-@pytest.mark.parametrize(
-    "changed", [{"lr": 0.05}, {"epochs": 4}, {"batch_size": 4}, {"momentum": 0.5}, {"precision": "fp32"}]
+OTHERS: tuple[dict[str, Any], ...] = (
+    {"lr": 0.05},
+    {"epochs": 4},
+    {"batch_size": 4, "accumulate": 2},
+    {"precision": "fp32"},
+    {"loss": "adaface"},
+    {"ema": 0.9},
 )
+
+
+@pytest.mark.parametrize("changed", OTHERS, ids=str)
 def test_a_run_goes_on_with_other_settings(changed: dict[str, Any], tmp_path: Path) -> None:
     run_part(tmp_path, 4)
     _, progress = run_part(tmp_path, None, replace(SETTINGS, **changed))

@@ -96,13 +96,7 @@ def test_a_checkpoint_says_of_what_it_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changed", "named"),
-    [
-        ({"network": "r18"}, "network"),
-        ({"seed": 1}, "seed"),
-        ({"optimizer": "adamw"}, "optimizer"),
-        ({"loss": "adaface"}, r"loss \(adaface or another\)"),
-        ({"ema": 0.9}, r"ema \(with or without\)"),
-    ],
+    [({"network": "r18"}, "network"), ({"seed": 1}, "seed"), ({"optimizer": "adamw"}, "optimizer")],
 )
 def test_a_checkpoint_that_would_not_fit_is_refused(tmp_path: Path, changed: Any, named: str) -> None:
     with saver(tmp_path) as one:

@@ -26,15 +26,13 @@ def fingerprint(settings: Settings, listing: Listing) -> dict[str, str]:
     """What must not change between two parts of one run, each under the name a message would use.
 
     With another of these the saved state does not fit, or the steps already made were others. Everything else
-    may change: lr, epochs, batch_size, precision, the number of devices …
+    may change: lr, epochs, loss, batch_size, precision, the number of devices …
     """
     lines = (f"{file}\t{label}" for file, label in zip(listing.files, listing.labels, strict=True))
     return {
         "network": settings.network,
         "seed": str(settings.seed),
         "optimizer": settings.optimizer,
-        "loss (adaface or another)": str(settings.loss == "adaface"),  # only it learns besides the centres
-        "ema (with or without)": str(settings.ema > 0),
         "images or their identities": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12],
     }
 
