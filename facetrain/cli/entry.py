@@ -13,6 +13,7 @@ from facetrain.cli import data, jobs, local, output
 from facetrain.cli.demo import demo
 from facetrain.cli.doctor import doctor
 from facetrain.cli.report import report
+from facetrain.cli.verify import verify
 from facetrain.errors import OperationError
 from training.jobs.problems import ProblemsError
 
@@ -32,6 +33,7 @@ app.command(name="jobs")(jobs.list_jobs)
 app.command()(jobs.show)
 app.command()(jobs.logs)
 app.command()(report)
+app.command()(verify)
 app.command()(jobs.stop)
 app.command()(doctor)
 

@@ -8,7 +8,7 @@ from training.arcface.verification.metrics import FOLDS, k_fold_accuracy
 
 
 def reference(scores: NDArray[np.float64], same: NDArray[np.bool_]) -> float:
-    """Its protocol: squared distances, thresholds 0, .01 … 4, ten folds in a row, the first best threshold."""
+    """Its protocol: squared distances, thresholds 0, .01 … 4, ten folds in a row, the first of the best."""
     distance, thresholds = 2 - 2 * scores, np.arange(0, 4, 0.01)
     right = (distance[None, :] < thresholds[:, None]) == same[None, :]
     accuracies = []
