@@ -50,16 +50,6 @@ def test_fewer_images_than_a_batch_still_train() -> None:
     assert loop.progress.step == 3
 
 
-def test_fewer_images_than_the_ranks_need_are_refused() -> None:
-    with pytest.raises(TrainingError, match="3 images are too few for 2 ranks"):
-        Plan.make(3, Settings(), World(0, 2))
-
-
-def test_the_batch_is_that_of_all_ranks_together() -> None:
-    plan = Plan.make(1000, Settings(batch_size=32, epochs=2), World(1, 4))
-    assert (plan.batch, plan.per_epoch, plan.total) == (128, 7, 14)
-
-
 def test_checkpoints_are_made_by_time_and_at_the_end() -> None:
     settings = Settings(batch_size=4, epochs=2, checkpoint_seconds=1e-9)
     loop, saved = loop_of(dataset(2, 4), settings)

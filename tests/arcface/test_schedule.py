@@ -13,10 +13,29 @@ def test_the_rate_rises_to_its_peak_and_falls_towards_zero() -> None:
     assert rates == pytest.approx(expected)
 
 
+def test_a_cosine_falls_along_half_a_wave() -> None:
+    rates = [schedule.learning_rate(step, peak=0.1, warmup=2, total=6, decay="cosine") for step in range(6)]
+    assert rates == pytest.approx([0.05, 0.1, 0.1, 0.0853553, 0.05, 0.0146447], abs=1e-6)
+
+
+@pytest.mark.parametrize("decay", ["polynomial", "cosine"])
 @given(total=st.integers(1, 300), share=st.floats(0, 1), step=st.integers(0, 299))
-def test_no_step_has_a_rate_of_zero_or_above_the_peak(total: int, share: float, step: int) -> None:
-    rate = schedule.learning_rate(step % total, peak=1.0, warmup=round(share * total), total=total)
+def test_no_step_has_a_rate_of_zero_or_above_the_peak(
+    decay: str, total: int, share: float, step: int
+) -> None:
+    warmup = round(share * total)
+    rate = schedule.learning_rate(step % total, peak=1.0, warmup=warmup, total=total, decay=decay)
     assert 0 < rate <= 1
+
+
+def test_an_average_forgets_the_beginning_of_a_run_soon_and_later_as_slowly_as_told() -> None:
+    assert [schedule.average_decay(step, 0.99) for step in (0, 8, 10_000)] == [0.1, 0.5, 0.99]
+
+
+def test_the_usual_rate_is_that_of_the_recipes() -> None:
+    rates = [schedule.usual_rate("sgd", batch) for batch in (128, 1024)]
+    assert rates == pytest.approx([0.02, 0.1], rel=1e-3)
+    assert schedule.usual_rate("adamw", 4096) == 0.001
 
 
 @pytest.mark.parametrize(("images", "batch", "steps"), [(100, 32, 3), (96, 32, 3), (5, 32, 1), (32, 32, 1)])

@@ -54,7 +54,7 @@ def parts_per_step(batch: int, ranks: int, batch_size: int) -> int:
     """Into how many parts each rank cuts its share of a step, so that none is above `batch_size`.
 
     The same on every rank, whose shares differ by one image at most. No part has fewer than the two images
-    that BatchNorm needs; where `batch_size` is 2 or 3 one may for that reason be larger by an image.
+    that BatchNorm needs; where `batch_size` is 2 or 3 one may have four for that reason.
     """
     largest, smallest = -(-batch // ranks), batch // ranks
     return max(1, min(-(-largest // batch_size), smallest // 2))

@@ -11,6 +11,21 @@ FAR_ABOVE_USUAL = 5  # times the rate that recipes use
 ROSE = 1.5  # times the lowest loss before
 
 
+def of_weights(step: int) -> str:
+    """What to say where the weights are no numbers before any step on them."""
+    if step:
+        return f"the checkpoint of step {step} holds weights that are no numbers: `train --resume never`"
+    return "some weights are no numbers before the first step: start from another file, or from none"
+
+
+def warning(optimizer: str, lr: float, batch: int) -> str:
+    """A note on a rate that AdamW will hardly bear, SGD's default among them; empty where there is none."""
+    usual = schedule.usual_rate(optimizer, batch)
+    if optimizer == "sgd" or lr <= FAR_ABOVE_USUAL * usual:
+        return ""
+    return f"note: lr={lr:g} is far above what {optimizer} usually has: {usual:g}"
+
+
 class NotFiniteError(Exception):
     """A step's loss is no number."""
 
