@@ -170,7 +170,7 @@ def test_groups_come_from_a_column_of_the_labels(tmp_path: Path) -> None:
     rows = "".join(
         f"{who}/{n}.png,{who},{'old' if who % 2 else 'young'}\n" for who in range(4) for n in (0, 1)
     )
-    put(paths.channel("labels") / "labels.csv", f"file,identity,group\n{rows}".encode())
+    put(paths.channel("labels") / "whose.csv", f"file,identity,group\n{rows}".encode())
     data, _ = load(paths, holdout_fraction=0.5, seed=1)
     assert data.held_out is not None
     (one,) = data.sets

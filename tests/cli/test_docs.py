@@ -18,14 +18,17 @@ from training.jobs.platform import Platform
 from training.jobs.uri import S3Uri
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *(ROOT / "docs" / name for name in ("manifest.md", "local.md", "outputs.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / name for name in ("manifest.md", "local.md", "outputs.md", "evaluation.md")),
+]
 MANIFEST_PAGE = (ROOT / "docs" / "manifest.md").read_text()
 EVERY_COMMAND = sorted({command for page in PAGES for command in commands(page.read_text())})
 
 
 def test_the_pages_tell_of_every_command() -> None:
     told = {tuple(command.split()[1:3]) for command in EVERY_COMMAND}
-    single = {"demo", "submit", "jobs", "show", "logs", "stop", "report", "doctor"}
+    single = {"demo", "submit", "jobs", "show", "logs", "stop", "report", "verify", "doctor"}
     assert single <= {words[0] for words in told}
     assert {
         ("local", "up"),

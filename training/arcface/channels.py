@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.arcface.data import split
-from training.arcface.data.listing import Listing, find
+from training.arcface.data.listing import Listing, find, table_of
 from training.arcface.data.store import Dataset, DecodeReport, Decoding, open_dataset
 from training.arcface.distributed import World
 from training.arcface.settings import Settings
@@ -78,5 +78,6 @@ def load_data(
     if reason:
         return Data(whole, None, reason, decoded=reports["images"])
     held_out = whole.of_identities(chosen)
-    one = of_identities("held_out", held_out, settings.seed, groups.read([images, labels]))
+    of_group = groups.read([images, labels], table_of(images, labels))
+    one = of_identities("held_out", held_out, settings.seed, of_group)
     return Data(whole.of_identities(~chosen), held_out, sets=(one,), decoded=reports["images"])

@@ -18,9 +18,10 @@ FEWEST_PAIRS = 30  # of each kind: below that a rate moves by three per cent wit
 Pairs = NDArray[np.int64]
 
 
-def read(folders: Iterable[Path | None]) -> dict[str, str]:
-    """The group of each file or identity, from the folders' groups.csv and labels.csv where they say one."""
-    tables = [folder / name for folder in folders if folder for name in (GROUPS_NAME, LABELS_NAME)]
+def read(folders: Iterable[Path], labels: Path | None = None) -> dict[str, str]:
+    """The group of each file or identity: of the folders' groups.csv and labels.csv, and of another table."""
+    tables = [folder / name for folder in folders for name in (GROUPS_NAME, LABELS_NAME)]
+    tables += [labels] if labels else []
     return {key: group for table in tables if table.is_file() for key, group in read_groups(table).items()}
 
 
