@@ -30,6 +30,7 @@ FEWEST_IDENTITIES = 4  # two to learn from, and two kept out, so that there are 
 HYPERPARAMETERS = ("network=mbf", "batch_size=16", "scale=32", "margin=0.3", "epochs=4", "max_steps=75")
 FOR_DRAWN_FACES = ("lr=0.05", "holdout_fraction=0.2")
 FOR_PHOTOGRAPHS = ("lr=0.1", "holdout_fraction=0.25")
+COMPLETED = "Completed"
 START_SECONDS = 60  # the longest from the drop to its job; it is about two
 
 Progress = Callable[[str], None]
@@ -45,8 +46,14 @@ class Outcome:
     model: str | None = None
     accuracy: float | None = None  # on identities never trained on
     accuracy_before_training: float | None = None
+    eer: float | None = None
+    tar_at_far_1e_2: float | None = None  # None where there are too few pairs to tell
     failure_reason: str | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def completed(self) -> bool:
+        return self.status == COMPLETED
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -69,19 +76,15 @@ def run(faces: Path | None, name: str, keep: bool, progress: Progress, watch: Wa
             own = FOR_PHOTOGRAPHS if faces else FOR_DRAWN_FACES
             folder = read_folder(directory, HYPERPARAMETERS + own)
             require_enough(folder)
-        with left_as_found(name, keep, progress):
-            with outcome.phase("cloud"):
-                running = cloud.up(name, progress=progress)
-            environment = running.environment()
-            deployment = discover(Connection(environment), environment["FACETRAIN_STAGE"])
+        with deployed(name, keep, outcome, progress) as deployment:
             train(deployment, folder, outcome, progress, watch)
     return outcome
 
 
-def drawn_faces(scratch: Path, progress: Progress) -> Path:
+def drawn_faces(scratch: Path, progress: Progress, identities: int = IDENTITIES) -> Path:
     """A folder of faces of people who do not exist."""
-    progress(f"Drawing {IDENTITIES * PICTURES} pictures of {IDENTITIES} people who do not exist")
-    write_folders(scratch / "faces", IDENTITIES, PICTURES)
+    progress(f"Drawing {identities * PICTURES} pictures of {identities} people who do not exist")
+    write_folders(scratch / "faces", identities, PICTURES)
     return scratch / "faces"
 
 
@@ -109,10 +112,28 @@ def left_as_found(name: str, keep: bool, progress: Progress) -> Iterator[None]:
             cloud.down(name, delete=not existed)
 
 
-def train(deployment: Deployment, folder: Folder, outcome: Outcome, progress: Progress, watch: Watch) -> None:
+@contextmanager
+def deployed(name: str, keep: bool, outcome: Outcome, progress: Progress) -> Iterator[Deployment]:
+    """What runs in the cloud `name`, which is started, and afterwards left as it was found."""
+    with left_as_found(name, keep, progress):
+        with outcome.phase("cloud"):
+            running = cloud.up(name, progress=progress)
+        environment = running.environment()
+        yield discover(Connection(environment), environment["FACETRAIN_STAGE"])
+
+
+def train(
+    deployment: Deployment,
+    folder: Folder,
+    outcome: Outcome,
+    progress: Progress,
+    watch: Watch,
+    *,
+    name: str = DATASET,
+) -> None:
     """Puts the dataset and its manifest into S3, and follows the job that this starts to its end."""
     store = Store(deployment.s3)
-    planned = dataset.plan(folder, DATASET, deployment.platform, store)
+    planned = dataset.plan(folder, name, deployment.platform, store)
     with outcome.phase("upload"):
         progress(f"Putting {len(folder.files)} pictures and their manifest into {planned.location.folder}")
         pushed = dataset.push(planned, deployment.platform, store)
@@ -157,17 +178,20 @@ def conclude(outcome: Outcome, job: Mapping[str, Any], lines: Iterable[str]) -> 
     """Fills the outcome from the job's last description and its log."""
     outcome.status = job["TrainingJobStatus"]
     outcome.failure_reason = job.get("FailureReason")
-    if outcome.status == "Completed":
+    if outcome.completed:
         outcome.model = job["ModelArtifacts"]["S3ModelArtifacts"]
-    accuracies = _accuracies(lines)
+    lines = list(lines)
+    accuracies = _values("validation:accuracy", lines)
     if len(accuracies) > 1:
         outcome.accuracy_before_training, outcome.accuracy = accuracies[0], accuracies[-1]
+        outcome.eer = _values("validation:eer", lines)[-1]
+        outcome.tar_at_far_1e_2 = next(reversed(_values("validation:tar_at_far_1e-2", lines)), None)
 
 
-def _accuracies(lines: Iterable[str]) -> list[float]:
+def _values(metric: str, lines: Iterable[str]) -> list[float]:
     """What the job's own metric definition finds in its log, in order."""
-    metrics = {metric.name: metric.regex for metric in ALGORITHMS["arcface"].metrics}
-    found = (re.search(metrics["validation:accuracy"], line) for line in lines)
+    expressions = {metric.name: metric.regex for metric in ALGORITHMS["arcface"].metrics}
+    found = (re.search(expressions[metric], line) for line in lines)
     return [float(match[1]) for match in found if match]
 
 

@@ -5,7 +5,7 @@
 import dataclasses
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +18,7 @@ from facetrain.cli.options import AsJson
 if TYPE_CHECKING:
     from facetrain.demo import Outcome
     from facetrain.jobs import LogLine
+    from facetrain.pretrain import Comparison
 
 
 def demo(
@@ -30,21 +31,45 @@ def demo(
             show_default=False,
         ),
     ] = None,
+    pretrain: Annotated[
+        bool,
+        typer.Option(
+            "--pretrain",
+            help="Train on drawn faces first, then on yours from there, and compare with yours alone.",
+        ),
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the cloud running afterwards.")] = False,
     name: Annotated[str, typer.Option(help="The cloud on this machine to use.")] = "demo",
     as_json: AsJson = False,
 ) -> None:
     """Try everything on this machine: a cloud, a dropped dataset, the job it starts, its model's worth."""
-    from facetrain.demo import run
-
+    work: Callable[[Path | None, str, bool, _View], Any] = _compare if pretrain else _train
+    report: Callable[[Any], None] = _report_comparison if pretrain else _report
     with output.refusals(as_json), _ended_by_termination(), _View() as view:
-        outcome = run(faces, name, keep, view.step, view.event)
+        outcome = work(faces, name, keep, view)
     if as_json:
         output.put_json(dataclasses.asdict(outcome))
     else:
-        _report(outcome, name, keep)
-    if outcome.status != "Completed":
+        report(outcome)
+        if keep:
+            output.say(f'the cloud "{name}" goes on running: facetrain local down --name {name} stops it')
+    if not outcome.completed:
         raise typer.Exit(output.FAILED)
+
+
+def _train(faces: Path | None, name: str, keep: bool, view: "_View") -> "Outcome":
+    from facetrain.demo import run
+
+    return run(faces, name, keep, view.step, view.event)
+
+
+def _compare(faces: Path | None, name: str, keep: bool, view: "_View") -> "Comparison":
+    from facetrain.errors import InputError
+    from facetrain.pretrain import run
+
+    if faces is None:
+        raise InputError.because("--pretrain", "needs --faces DIR: the photographs to fine-tune on")
+    return run(faces, name, keep, view.step, view.event)
 
 
 @contextmanager
@@ -87,7 +112,7 @@ class _View:
             self._console.print(f"  {event.message}", soft_wrap=True)
 
 
-def _report(outcome: "Outcome", name: str, keep: bool) -> None:
+def _report(outcome: "Outcome") -> None:
     before, after = outcome.accuracy_before_training, outcome.accuracy
     worth = "not measured: too few pictures were kept out of training" if outcome.model else None
     if after is not None and before is not None:
@@ -103,5 +128,26 @@ def _report(outcome: "Outcome", name: str, keep: bool) -> None:
             "time": f"{sum(outcome.seconds.values()):.0f} s ({times})",
         }
     )
-    if keep:
-        output.say(f'the cloud "{name}" goes on running: facetrain local down --name {name} stops it')
+
+
+def _report_comparison(compared: "Comparison") -> None:
+    """One line for each way to train: on people whom neither has seen, the same ones."""
+    shown = {"from scratch": compared.from_scratch, "fine-tuned": compared.fine_tuned}
+    rows = [
+        (
+            way,
+            job.job_name,
+            job.status,
+            *(_percent(figure) for figure in (job.accuracy, job.eer, job.tar_at_far_1e_2)),
+        )
+        for way, job in {"pretraining": compared.pretraining, **shown}.items()
+        if job.job_name
+    ]
+    output.put_table(("", "name", "status", "accuracy", "EER", "TAR at FAR 1e-2"), rows)
+    for job in compared.jobs:
+        if job.failure_reason:
+            output.say(f"{job.job_name}: {job.failure_reason}")
+
+
+def _percent(figure: float | None) -> str:
+    return "" if figure is None else f"{figure:.1%}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from facetrain import demo
+from facetrain import demo, pretrain
 from facetrain.client import Connection, Deployment
 from facetrain.dataset import Pushed
 from facetrain.errors import InputError, OperationError
@@ -120,11 +120,14 @@ def test_four_people_with_two_pictures_will_do(tmp_path: Path) -> None:
     demo.require_enough(read_folder(people(tmp_path, dict.fromkeys("abcd", 2))))
 
 
-@pytest.mark.parametrize("own", [demo.FOR_DRAWN_FACES, demo.FOR_PHOTOGRAPHS])
+@pytest.mark.parametrize(
+    "own",
+    [demo.FOR_DRAWN_FACES, demo.FOR_PHOTOGRAPHS, pretrain.FOR_PRETRAINING, pretrain.FOR_FINE_TUNING],
+)
 def test_the_demos_hyperparameters_are_known(tmp_path: Path, own: tuple[str, ...]) -> None:
     settings = demo.HYPERPARAMETERS + own
     document = json.loads(read_folder(people(tmp_path, {"ada": 1}), settings).document)
-    assert len(document["hyperparameters"]) == len(settings)
+    assert set(document["hyperparameters"]) == {setting.partition("=")[0] for setting in settings}
     resolve(ALGORITHMS["arcface"], {}, document["hyperparameters"])
 
 
@@ -137,6 +140,7 @@ def test_the_accuracies_are_what_the_metric_definition_finds_in_the_log() -> Non
     ]
     demo.conclude(outcome, JOB | {"TrainingJobStatus": "Completed"}, lines)
     assert (outcome.accuracy_before_training, outcome.accuracy) == (0.7083, 0.9276)
+    assert (outcome.eer, outcome.tar_at_far_1e_2) == (0.0690, 0.5636)
     assert outcome.model == "s3://out/model.tar.gz"
 
 

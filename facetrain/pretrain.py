@@ -1,0 +1,80 @@
+"""What weights to start from are worth: the same photographs, trained on from scratch and from weights.
+
+Three jobs in one cloud. The first learns from drawn faces alone; the second from the photographs, as the demo
+does; the third, too, but from the first one's model.tar.gz. Both keep the same people out and verify on them.
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from facetrain import demo
+from facetrain.client import Deployment
+from facetrain.demo import Outcome, Progress, Watch
+from facetrain.folder import File, Folder, read_folder
+from training.jobs.uri import S3Uri
+
+IDENTITIES = 96  # of the drawn faces
+MODEL = "model.tar.gz"
+FOR_PRETRAINING = ("lr=0.05", "holdout_fraction=0", "max_steps=100")
+FOR_FINE_TUNING = ("lr=0.05", "holdout_fraction=0.25", f"pretrained={MODEL}")
+
+
+@dataclass
+class Comparison:
+    """How the three jobs went; those that did not come about are as an Outcome begins."""
+
+    pretraining: Outcome = field(default_factory=Outcome)
+    from_scratch: Outcome = field(default_factory=Outcome)
+    fine_tuned: Outcome = field(default_factory=Outcome)
+
+    @property
+    def jobs(self) -> tuple[Outcome, ...]:
+        return self.pretraining, self.from_scratch, self.fine_tuned
+
+    @property
+    def completed(self) -> bool:
+        return all(job.completed for job in self.jobs)
+
+
+def run(faces: Path, name: str, keep: bool, progress: Progress, watch: Watch) -> Comparison:
+    """Runs the three jobs in the cloud `name`, until one does not complete.
+
+    faces: a folder of photographs per person. watch, and what is left of the cloud: as for the demo.
+    """
+    compared = Comparison()
+    first, second, third = compared.jobs
+    with TemporaryDirectory(prefix="facetrain-demo-") as scratch:
+        with first.phase("faces"):
+            own = read_folder(faces, demo.HYPERPARAMETERS + demo.FOR_PHOTOGRAPHS)
+            demo.require_enough(own)
+            drawn = demo.drawn_faces(Path(scratch), progress, IDENTITIES)
+        with demo.deployed(name, keep, first, progress) as deployment:
+
+            def completes(folder: Folder, outcome: Outcome, dataset: str) -> bool:
+                demo.train(deployment, folder, outcome, progress, watch, name=dataset)
+                return outcome.completed
+
+            drawn_ones = read_folder(drawn, demo.HYPERPARAMETERS + FOR_PRETRAINING)
+            if completes(drawn_ones, first, "demo-drawn") and completes(own, second, "demo-scratch"):
+                tuned = read_folder(faces, demo.HYPERPARAMETERS + FOR_FINE_TUNING)
+                weights = fetch(deployment, first, Path(scratch))
+                completes(with_weights(tuned, weights), third, "demo-fine-tuned")
+    return compared
+
+
+def fetch(deployment: Deployment, outcome: Outcome, folder: Path) -> Path:
+    """The completed job's model, on this machine: a job may read datasets, and no other job's outputs."""
+    place = S3Uri.parse(str(outcome.model))
+    deployment.s3.download_file(place.bucket, place.key, str(folder / MODEL))
+    return folder / MODEL
+
+
+def with_weights(folder: Folder, model: Path) -> Folder:
+    """The dataset with a weights channel that holds the model."""
+    document = json.loads(folder.document)
+    document["channels"]["weights"] = "weights/"
+    own = File(model, f"weights/{model.name}", model.stat().st_size)
+    files = [file for file in folder.files if not file.key.startswith("weights/")]
+    return replace(folder, files=(*files, own), document=json.dumps(document, indent=2).encode())
