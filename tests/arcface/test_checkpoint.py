@@ -1,6 +1,7 @@
 """Checkpoints are whole or not there, whatever happens while they are written."""
 
 import errno
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -132,15 +133,26 @@ def test_replacing_a_checkpoint_may_be_cut_off_anywhere(
     assert newest_step(tmp_path) == 1
 
 
-@pytest.mark.parametrize("fails", ["torch.save", "os.fsync"])
-def test_a_full_disk_leaves_the_older_checkpoint_and_no_litter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+def test_a_disk_that_fills_up_leaves_the_older_checkpoint_and_no_litter(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # no file may grow beyond it
+    try:
+        with pytest.raises(OSError, match=r"step 2 could not be written with \d+ MiB left"):
+            checkpoint.save(tmp_path, 2, {"weights": torch.zeros(50_000)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert names(tmp_path) == ["step-000000001"]
+
+
+def test_a_disk_that_does_not_keep_what_it_took_leaves_the_older_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     save(tmp_path, 1)
-    monkeypatch.setattr(fails, full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match=r"step 2 could not be written .*No space left"):
         save(tmp_path, 2)
     assert names(tmp_path) == ["step-000000001"]

@@ -61,8 +61,12 @@ def save(folder: Path, step: int, state: Mapping[str, Any], about: Mapping[str, 
         _flush(aside)
         _put_in_place(aside, final)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        free = shutil.disk_usage(folder).free / 2**20
         shutil.rmtree(aside, ignore_errors=True)
-        raise OSError(f"{folder}: the checkpoint of step {step} could not be written ({error})") from error
+        raise OSError(
+            f"{folder}: the checkpoint of step {step} could not be written with {free:.0f} MiB left "
+            f"({first_line(error)})"
+        ) from error
     _flush(folder)
     return final
 
