@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from training.arcface.layers import PReLU, full_precision
+from training.arcface.layers import Conv2d, PReLU, full_precision
 
 
 class Convolution(nn.Module):
@@ -24,7 +24,7 @@ class Convolution(nn.Module):
     ):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels_in, channels, kernel, stride, padding, groups=groups, bias=False),
+            Conv2d(channels_in, channels, kernel, stride, padding, groups=groups, bias=False),
             nn.BatchNorm2d(channels),
         )
         if not linear:
