@@ -222,4 +222,5 @@ def test_weights_and_centres_are_there_without_a_pickle(
     read = load_file(tmp_path / "backbone.safetensors")
     assert all(torch.equal(value, read[name]) for name, value in network.state_dict().items())
     assert torch.equal(load_file(tmp_path / "head.safetensors")["centres"], centres)
+    assert {path.stat().st_mode & 0o444 for path in tmp_path.iterdir()} == {0o444}
     assert json.loads((tmp_path / "config.json").read_text())["tracking_uri"] == "http://host"

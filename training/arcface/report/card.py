@@ -51,7 +51,8 @@ def _data(facts: Facts) -> Iterator[tuple[str, str]]:
     data = facts.data
     yield "trained on", f"{data.images:,} images of {data.identities:,} people"
     if data.identities:
-        yield "images of each", f"{data.counts.min()} to {data.counts.max()}"
+        least, most = data.counts.min(), data.counts.max()
+        yield "images of each", f"{least} to {most}" if least < most else f"{least}"
     held_out = f"{data.held_out_images:,} images of {data.held_out_identities:,} people"
     yield (
         "verified on",

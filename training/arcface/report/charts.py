@@ -176,7 +176,7 @@ def histogram(heading: Heading, genuine: Values, impostor: Values, threshold: fl
         axes.set_yticks([])
         axes.set_xlabel("cosine similarity")
         axes.legend(loc="upper right")
-        axes.margins(y=0.12)
+        axes.margins(y=0.25)  # room for the legend
 
     return _chart(heading, draw)
 
@@ -190,6 +190,7 @@ def counts(heading: Heading, images: NDArray[np.int64]) -> Chart:
     def draw(axes: Axes) -> None:
         heights, _ = np.histogram(images, edges)
         axes.bar((edges[1:] + edges[:-1]) / 2, heights, width=step * 0.86, color=ACCENT, alpha=0.8)
+        axes.set_xlim(min(low - 1, (low + high) / 2 - 4), max(high + 1, (low + high) / 2 + 4))
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_xlabel("images of an identity")

@@ -65,6 +65,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor], settings: Settings
     aside = path.with_suffix(".partial")
     whole = {name: value.contiguous() for name, value in tensors.items()}
     save_file(whole, aside, metadata={"format": "pt", "network": settings.network})
+    aside.chmod(0o644)  # it comes readable by its owner alone, and what serves the model may be another user
     aside.replace(path)
 
 

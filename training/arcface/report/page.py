@@ -157,4 +157,6 @@ def _counts(facts: Facts) -> Chart | None:
         return None
     least, middle, most = np.percentile(facts.data.counts, [0, 50, 100])
     caption = f"From {least:.0f} to {most:.0f} images of an identity; half of them have at most {middle:.0f}."
+    if least == most:
+        caption = f"Every identity has {least:.0f} images."
     return charts.counts(charts.Heading("counts", "Images per identity", caption), facts.data.counts)
