@@ -29,6 +29,7 @@ __all__ = ["Loop", "Plan", "Progress", "ahead"]
 ASK_RANKS_EVERY = {"cpu": 1, "cuda": 10}
 # Nor does a loss that is no number go unseen for longer than this.
 SETTLE_EVERY = 100
+LATE_SECONDS = 60  # of training that is saved before a verification rather than risked
 CARRY_ON, SAVE, STOP = range(3)
 
 
@@ -92,8 +93,8 @@ class Loop:
             while not self._is_over():
                 rate, loss = next(steps)
                 self._count(loss, rate)
+                self._save_or_stop()  # before a verification, which may outlast the time to stop
                 self._verify_if_due()
-                self._save_or_stop()
         self.save(self.progress)
 
     def _is_over(self) -> bool:
@@ -186,6 +187,7 @@ class Loop:
         progress, step = self.progress, self.progress.step
         if not self.plan.verifies_at(step) or any(done["step"] == step for done in progress.verifications):
             return
+        self._save_if_late()
         started = time.monotonic()
         figures = self.verify()
         if figures is not None:
@@ -226,6 +228,14 @@ class Loop:
         self.saved_at = time.monotonic()
         if wish == STOP:
             raise StoppedError(f"after step {progress.step} of {self.plan.total}")
+
+    def _save_if_late(self) -> None:
+        """For the service may kill the job during what comes next."""
+        late = self.progress.step > 0 and time.monotonic() - self.saved_at >= LATE_SECONDS
+        if self.world.maximum(torch.tensor([int(late)])).item():
+            self._settle()
+            self.save(self.progress)
+            self.saved_at = time.monotonic()
 
     def _wish(self) -> int:
         if self.stop.requested:
