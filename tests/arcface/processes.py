@@ -15,7 +15,10 @@ from training.arcface.settings import Settings
 from training.jobs import contract
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.arcface.processes", "training.arcface.launch"])
+# torch loads _dynamo with the first optimizer: seconds, in each process.
+_FORKS.set_forkserver_preload(
+    ["tests.arcface.processes", "training.arcface.launch", "torch._dynamo", "pytest"]
+)
 
 
 def start(

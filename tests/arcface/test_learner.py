@@ -33,9 +33,11 @@ class WithoutNorms(nn.Module):
         return self.fc(self.prelu(self.conv(x)).flatten(1))  # type: ignore[no-any-return]
 
 
-def learner_of(network: type[nn.Module] = WithoutNorms, **settings: Any) -> Learner:
+def learner_of(
+    network: type[nn.Module] = WithoutNorms, world: World | None = None, **settings: Any
+) -> Learner:
     torch.manual_seed(1)
-    return Learner(network(), CLASSES, Settings(**{**PLAIN, **settings}), World(), compiled=False)
+    return Learner(network(), CLASSES, Settings(**{**PLAIN, **settings}), world or World(), compiled=False)
 
 
 def batch(images: int = 12, seed: int = 2) -> tuple[Tensor, Tensor]:
