@@ -158,6 +158,13 @@ def test_someone_in_training_and_in_pairs_txt_is_refused(job: ContainerPaths) ->
         load(job)
 
 
+def test_bins_among_the_training_images_are_told_of(job: ContainerPaths) -> None:
+    put_bin(job.channel("images") / "lfw.bin")
+    data, log = load(job)
+    assert not data.sets
+    assert log[-1].startswith("bin_files=1 in the images channel are not read")
+
+
 def test_lists_of_the_same_name_make_sets_of_different_names(job: ContainerPaths) -> None:
     for folder in ("one", "two"):
         put_bin(job.channel("validation") / folder / "lfw.bin")

@@ -109,6 +109,13 @@ def test_every_pair_is_drawn_once_and_of_its_kind() -> None:
     assert (draw(labels, seed=0).impostor == pairs.impostor).all()
 
 
+def test_many_pairs_of_few_images_score_as_few_of_many_do() -> None:
+    embedded = np.random.default_rng(0).normal(size=(50, 8))
+    pairs = draw(np.arange(50) // 5, seed=0).impostor
+    singly = np.concatenate([similarities(embedded, pair[None]) for pair in pairs])
+    assert similarities(embedded, pairs) == pytest.approx(singly)
+
+
 def test_a_pairs_score_is_the_cosine_of_its_embeddings() -> None:
     angles = np.array([0.0, 1.0, 3.0])
     embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1)

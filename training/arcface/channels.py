@@ -11,7 +11,7 @@ from training.arcface.distributed import World
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
 from training.arcface.verification import groups
-from training.arcface.verification.discover import Finder
+from training.arcface.verification.discover import BIN, Finder
 from training.arcface.verification.sets import EvaluationSet, of_identities
 from training.jobs.contract import ContainerPaths
 
@@ -74,6 +74,8 @@ def load_data(
         for dataset in found.named:
             split.refuse_overlap(whole.listing, dataset.listing)
         return Data(whole, found.identities, sets=found.sets, decoded=reports["images"])
+    if bins := len(list(images.glob(f"*{BIN}"))):
+        log(f"bin_files={bins} in the images channel are not read: verify on them in a validation channel")
     chosen, reason = split.hold_out(whole.listing, settings.holdout_fraction, settings.seed)
     if reason:
         return Data(whole, None, reason, decoded=reports["images"])

@@ -51,7 +51,11 @@ def _file_of(folder: Path) -> Path:
     for name in OF_ONE_JOB:
         if (folder / name).is_file():
             return folder / name
-    found = [path for path in sorted(folder.iterdir()) if path.name.endswith(weights.SUFFIXES)]
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.name.endswith(weights.SUFFIXES) and path.name not in weights.COMPANIONS
+    ]
     if len(found) != 1:
         raise TrainingError(
             f"{folder} holds {len(found)} files that could be a model ({', '.join(weights.SUFFIXES)}): "
