@@ -10,6 +10,7 @@ from insightface.model_zoo import get_model
 
 from tests.arcface.examples import REAL_DATA
 from training.arcface import backbones
+from training.arcface.backbones.vit import VisionTransformer
 from training.arcface.data.decode import read_image
 from training.arcface.export import export_onnx
 from training.arcface.learner import to_input
@@ -59,14 +60,24 @@ def test_a_graph_that_differs_is_never_put_in_place(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture(scope="module")
+def transformer() -> torch.nn.Module:
+    """A narrow one of two blocks: attention and LayerNorm as the real ones have them."""
+    torch.manual_seed(0)
+    return VisionTransformer(width=64, depth=2).eval()
+
+
+@pytest.mark.parametrize("kind", ["network", "transformer"])
 def test_insightface_opens_it_and_gives_the_same_embeddings_of_real_faces(
-    network: torch.nn.Module, exported: Path
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     files = sorted((REAL_DATA / "att_faces").glob("s[1-4]/1.pgm"))
     if not files:
         pytest.skip(f"{REAL_DATA / 'att_faces'} is not here: the AT&T faces are not part of the project")
     pixels = np.stack([read_image(file)[0] for file in files])
-    model = get_model(str(exported))
+    network = request.getfixturevalue(kind)
+    export_onnx(network, tmp_path / "model.onnx")
+    model = get_model(str(tmp_path / "model.onnx"))
     theirs = np.stack([model.get_feat(image[:, :, ::-1]).ravel() for image in pixels])
     with torch.no_grad():
         ours = network(to_input(pixels, torch.device("cpu"))).numpy()
