@@ -68,6 +68,11 @@ def test_a_state_dict_loads_whatever_wrapped_the_network(state: State, tmp_path:
     assert same(weights.read(tmp_path / "model.pt").backbone, state)
 
 
+def test_a_checkpoint_of_this_trainer_loads(state: State, tmp_path: Path) -> None:
+    torch.save({"learner": {"backbone": state, "optimizer": {}}, "progress": {}}, tmp_path / "state.pt")
+    assert same(weights.read(tmp_path / "state.pt").backbone, state)
+
+
 def test_safetensors_load(state: State, tmp_path: Path) -> None:
     safetensors.torch.save_file(state, tmp_path / "any name.safetensors")
     assert same(weights.read(tmp_path / "any name.safetensors").backbone, state)
