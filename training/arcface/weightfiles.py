@@ -26,7 +26,8 @@ RANK_FILE = re.compile(r"checkpoint_gpu_(\d+)\.pt")
 SAVE = 'torch.save(model.state_dict(), "backbone.pth")'
 _PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.)+")  # of DistributedDataParallel and torch.compile
 SHARD = "state_dict_softmax_fc"  # where arcface_torch's checkpoint keeps a rank's centres
-_HOLDERS = ("learner", "state_dict_backbone", "state_dict", "backbone")  # where a checkpoint keeps the network
+# Where a checkpoint keeps the network.
+_HOLDERS = ("learner", "state_dict_backbone", "state_dict", "backbone")
 
 _UNREADABLE = (
     *(RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError),
