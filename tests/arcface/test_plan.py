@@ -41,6 +41,16 @@ def test_a_resumed_run_whose_batch_is_too_small_for_its_ranks_is_refused() -> No
         Plan.make(1000, Settings(), World(0, 4), batch=6)
 
 
+def test_a_run_whose_outcome_hangs_on_its_verifications_verifies_after_each_epoch() -> None:
+    def due(settings: Settings) -> list[int]:
+        plan = Plan.make(100, settings, World(), embedded=1000)
+        return [step for step in range(plan.total + 1) if plan.verifies_at(step)]
+
+    assert due(Settings(batch_size=50, epochs=4)) == [0, 8]
+    assert due(Settings(batch_size=50, epochs=4, patience=2)) == [0, 2, 4, 6, 8]
+    assert due(Settings(batch_size=50, epochs=4, best_metric="eer")) == [0, 2, 4, 6, 8]
+
+
 @given(ranks=st.integers(1, 9), share=st.integers(2, 400), spare=st.integers(0, 8), size=st.integers(4, 128))
 def test_no_part_is_above_the_batch_size_or_below_two_and_all_are_there(
     ranks: int, share: int, spare: int, size: int

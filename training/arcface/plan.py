@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from training.arcface import schedule
+from training.arcface.best import LAST
 from training.arcface.distributed import World
 from training.arcface.errors import TrainingError
 from training.arcface.settings import Settings
@@ -40,15 +41,16 @@ class Plan:
             raise TrainingError(_too_few(images, batch, world))
         per_epoch = schedule.steps_per_epoch(images, batch)
         total = schedule.total_steps(images, batch, settings.epochs, settings.max_steps)
+        epochs = math.ceil(total / per_epoch)
         return cls(
             images=images,
             batch=batch,
             parts=schedule.parts_per_step(batch, world.size, settings.batch_size),
             per_epoch=per_epoch,
             total=total,
-            epochs=math.ceil(total / per_epoch),
+            epochs=epochs,
             warmup=min(total, round(settings.warmup_epochs * per_epoch)),
-            verifications=schedule.verifications(total * batch, embedded),
+            verifications=_verifications(settings, total * batch, embedded, epochs),
             decay=settings.lr_decay,
         )
 
@@ -79,6 +81,13 @@ class Plan:
     def lines_per_point(self, log_interval: int) -> int:
         """How many log lines make one point of the curve, so that it has CURVE_POINTS at most."""
         return 1 + (self.total // log_interval + self.epochs) // CURVE_POINTS
+
+
+def _verifications(settings: Settings, trained: int, embedded: int, epochs: int) -> int:
+    """After each epoch where something hangs on it, else as often as costs little."""
+    if settings.patience or settings.best_metric != LAST:
+        return epochs
+    return schedule.verifications(trained, embedded)
 
 
 def _batch(images: int, settings: Settings, world: World) -> int:
