@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from itertools import product
 
 import pytest
 import torch
@@ -28,7 +27,7 @@ def head_of(margin: Margin, block: int = CLASSES, interclass_filter: float = 0.0
 @pytest.mark.parametrize("name", MARGINS)
 def test_loss_and_gradients_equal_the_dense_ones(name: str, mode: str) -> None:
     margin, (embeddings, labels) = replace(MARGINS[name], **MODES[mode]), batch()
-    for interclass_filter, block in product((0.0, 0.2), (1, 4, 100)):
+    for interclass_filter, block in ((0.0, 1), (0.2, 1), (0.2, 4), (0.0, 100)):
         head = head_of(margin, block, interclass_filter)
         mine, theirs = embeddings.clone().requires_grad_(), embeddings.clone().requires_grad_()
         centres = head.centres.clone().requires_grad_()
