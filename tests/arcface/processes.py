@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import time
 from collections.abc import Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -14,27 +15,43 @@ from training.arcface import main, trainer
 from training.arcface.settings import Settings
 from training.jobs import contract
 
-_FORKS = multiprocessing.get_context("forkserver")
+FORKS = multiprocessing.get_context("forkserver")
 # torch loads _dynamo with the first optimizer: seconds, in each process.
-_FORKS.set_forkserver_preload(
+FORKS.set_forkserver_preload(
     ["tests.arcface.processes", "training.arcface.launch", "torch._dynamo", "pytest"]
 )
 
 
 def start(
-    base: Path, log: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
+    base: Path,
+    log: Path,
+    arguments: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    *,
+    writes: bool = False,
 ) -> BaseProcess:
-    """`train` on the job in `base`, with the tiny network in place of the one it names, telling `log`."""
+    """`train` on the job in `base`, with the tiny network in place of the one it names, telling `log`.
+
+    writes: the model and its papers, which takes seconds.
+    """
     given = {contract.BASE_DIR_VARIABLE: str(base), **(environment or {})}
-    process = _FORKS.Process(target=_train, args=(log, list(arguments), given))
+    process = FORKS.Process(target=_train, args=(log, list(arguments), given, writes))
     process.start()
     return process
 
 
-def _train(log: Path, arguments: list[str], environment: dict[str, str]) -> None:
+def wait_for(log: Path, text: str, times: int, process: BaseProcess) -> None:
+    """Until `text` was told so often, or the process has ended."""
+    while process.is_alive() and (not log.exists() or log.read_text().count(text) < times):
+        time.sleep(0.01)
+
+
+def _train(log: Path, arguments: list[str], environment: dict[str, str], writes: bool) -> None:
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     torch.set_num_threads(1)
-    vars(trainer).update(fresh_backbone=_tiny, outputs=_NoOutputs())
+    vars(trainer).update(fresh_backbone=_tiny)
+    if not writes:
+        vars(trainer).update(outputs=_NoOutputs())
     main.leave(main.main(arguments, environment))
 
 
@@ -45,7 +62,7 @@ def _tiny(settings: Settings) -> TinyNetwork:
 
 
 class _NoOutputs:
-    """In place of all that writes the model and its papers, which takes seconds."""
+    """In place of all that writes the model."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: None

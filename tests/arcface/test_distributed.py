@@ -1,21 +1,23 @@
 """Several ranks compute what one would: shards of classes, shares of batches, one model written."""
 
 import json
+import multiprocessing
 import re
 import signal
-import socket
-import subprocess
-import sys
+from collections.abc import Mapping
 from itertools import pairwise
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.arcface import processes
 from tests.arcface.examples import write_job, write_pictures
-from tests.arcface.test_train import SMALL, TRAIN, environment
+from tests.arcface.test_train import SMALL
 from training.arcface.distributed import Cluster, World
 from training.arcface.errors import TrainingError
-from training.arcface.launch import Meeting, run_ranks
+from training.arcface.launch import Meeting, free_port, run_ranks
 from training.arcface.settings import Settings
 from training.arcface.trainer import Job
 from training.jobs.contract import ContainerPaths
@@ -47,44 +49,39 @@ def test_a_host_that_is_not_among_the_hosts_is_refused() -> None:
         Cluster.from_resource_config({"current_host": "algo-3", "hosts": ["algo-1"]})
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def start_host(base: Path, name: str, port: int) -> tuple[ContainerPaths, subprocess.Popen[str]]:
-    paths = write_job(base / name, SMALL | {"batch_size": 3, "holdout_fraction": 0.4})
-    write_pictures(paths.channel("images"), 5, 5)
-    resources = {"current_host": name, "hosts": ["algo-1", "algo-2"], "network_interface_name": "lo"}
-    paths.resource_config.write_text(json.dumps(resources))
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    process = subprocess.Popen(
-        [sys.executable, str(TRAIN), "train"],
-        env=environment(paths.base) | meeting,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    return paths, process
+def start_hosts(base: Path, knobs: Mapping[str, Any], *, writes: bool) -> list[tuple[Path, BaseProcess]]:
+    """A job's folders on each of two hosts, and its process there, which tells the file `log` among them."""
+    hosts, started = ("algo-1", "algo-2"), []
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    for name in hosts:
+        paths = write_job(base / name, knobs)
+        write_pictures(paths.channel("images"), 5, 5)
+        resources = {"current_host": name, "hosts": hosts, "network_interface_name": "lo"}
+        paths.resource_config.write_text(json.dumps(resources))
+        process = processes.start(paths.base, paths.base / "log", environment=meeting, writes=writes)
+        started.append((paths.base, process))
+    return started
 
 
 def test_two_hosts_train_one_model_and_agree(tmp_path: Path) -> None:
-    port = free_port()
-    hosts = [start_host(tmp_path, name, port) for name in ("algo-1", "algo-2")]
-    logs = [process.communicate(timeout=300)[1] for _, process in hosts]
-    assert [process.returncode for _, process in hosts] == [0, 0], logs
-    first, second = (paths for paths, _ in hosts)
-    assert re.search(r"^start .*hosts=2 ranks=2 backend=gloo .*batch=6", logs[0], re.M)
-    agreed = re.findall(r"^ranks_agree=true ranks=2 weights=(\w+)", logs[0], re.M)
+    hosts = start_hosts(tmp_path, SMALL | {"batch_size": 3, "holdout_fraction": 0.4}, writes=True)
+    for _, process in hosts:
+        process.join(300)
+    first, second = (base for base, _ in hosts)
+    log = (first / "log").read_text()
+    assert [process.exitcode for _, process in hosts] == [0, 0], log
+    assert re.search(r"^start .*hosts=2 ranks=2 backend=gloo .*batch=6", log, re.M)
+    agreed = re.findall(r"^ranks_agree=true ranks=2 weights=(\w+)", log, re.M)
     assert len(set(agreed)) == 2  # before training and after it
-    assert logs[1] == ""
-    assert (first.model / "model.onnx").exists()
-    assert not second.model.exists() or not any(second.model.iterdir())
+    assert (second / "log").read_text() == ""
+    assert (first / "model" / "model.onnx").exists()
+    assert not (second / "model").exists() or not any((second / "model").iterdir())
 
 
 def test_the_ranks_of_one_host_share_their_pictures_and_train_one_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: processes.FORKS)  # a faster start
     paths = write_job(tmp_path, {})
     write_pictures(paths.channel("images"), 5, 5)
     settings = Settings(network="mbf", batch_size=3, epochs=1, max_steps=2, holdout_fraction=0.4)
@@ -101,15 +98,12 @@ def test_the_ranks_of_one_host_share_their_pictures_and_train_one_model(
 
 
 def test_a_host_that_loses_the_others_says_where_the_cause_is(tmp_path: Path) -> None:
-    port = free_port()
-    hosts = [start_host(tmp_path, name, port) for name in ("algo-1", "algo-2")]
+    hosts = start_hosts(tmp_path, SMALL | {"epochs": 1000, "holdout_fraction": 0.4}, writes=False)
     (first, first_process), (second, second_process) = hosts
-    assert first_process.stderr is not None
-    while "epoch=1" not in first_process.stderr.readline():
-        assert first_process.poll() is None
+    processes.wait_for(first / "log", "epoch=1 ", 1, first_process)
     first_process.kill()
-    log = second_process.communicate(timeout=300)[1]
-    first_process.communicate(timeout=60)
-    assert second_process.returncode == 1
-    assert "rank 1 of 2 does not reach the others" in second.failure.read_text(), log
-    assert not first.failure.exists()
+    second_process.join(300)
+    assert second_process.exitcode == 1
+    failure = ContainerPaths(second).failure.read_text()
+    assert "rank 1 of 2 does not reach the others" in failure, (second / "log").read_text()
+    assert not ContainerPaths(first).failure.exists()

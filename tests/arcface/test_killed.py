@@ -14,10 +14,10 @@ import pytest
 
 from tests.arcface import processes
 from tests.arcface.examples import write_job, write_pictures
-from tests.arcface.test_distributed import free_port
 from tests.arcface.test_resume import assert_equal_states
 from tests.arcface.test_train import TRAIN, environment
 from training.arcface import checkpoint
+from training.arcface.launch import free_port
 from training.jobs import contract
 from training.jobs.contract import ContainerPaths
 
@@ -56,12 +56,6 @@ def run_to_the_end(paths: ContainerPaths) -> None:
     assert process.exitcode == 0, (paths.base / "log").read_text()
 
 
-def wait_for(log: Path, text: str, times: int, process: BaseProcess) -> None:
-    """Until `text` was told so often, or the process has ended."""
-    while process.is_alive() and (not log.exists() or log.read_text().count(text) < times):
-        time.sleep(0.01)
-
-
 def test_a_job_killed_again_and_again_ends_bit_for_bit_like_an_undisturbed_one(tmp_path: Path) -> None:
     undisturbed, killed = job(tmp_path / "undisturbed"), job(tmp_path / "killed")
     run_to_the_end(undisturbed)
@@ -69,7 +63,7 @@ def test_a_job_killed_again_and_again_ends_bit_for_bit_like_an_undisturbed_one(t
     for life in range(5):
         log = tmp_path / f"log-{life}"
         process = processes.start(killed.base, log)
-        wait_for(log, "epoch=", chance.randint(0, 3), process)
+        processes.wait_for(log, "epoch=", chance.randint(0, 3), process)
         time.sleep(chance.uniform(0, 0.05))  # while a step is made, a checkpoint written, one removed …
         process.kill()
         process.join(60)
@@ -115,7 +109,7 @@ def test_a_job_stopped_on_two_ranks_goes_on_with_three(tmp_path: Path) -> None:
     paths = job(tmp_path)
     log = tmp_path / "log-2"
     two = start_ranks(paths, 2)
-    wait_for(log, "step=2/", 1, two[0])
+    processes.wait_for(log, "step=2/", 1, two[0])
     for process in two:
         os.kill(process.pid or 0, signal.SIGTERM)
     for process in two:

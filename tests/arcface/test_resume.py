@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.arcface.examples import TinyNetwork, dataset
+from training.arcface import loop
 from training.arcface.distributed import World
 from training.arcface.errors import StoppedError
 from training.arcface.learner import Learner
@@ -134,3 +135,19 @@ def test_a_run_goes_on_with_other_settings(changed: dict[str, Any], tmp_path: Pa
     run_part(tmp_path, 4)
     _, progress = run_part(tmp_path, None, replace(SETTINGS, **changed))
     assert progress.step == changed.get("epochs", 3) * 3  # the batch is still 6
+
+
+def test_a_stop_does_not_wait_for_a_verification(tmp_path: Path) -> None:
+    _, progress = run_part(tmp_path, 3)
+    assert progress.step == 3
+    assert [row["step"] for row in progress.verifications] == [0]
+
+
+def test_what_was_trained_before_a_verification_is_not_risked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "LATE_SECONDS", 0)
+    saved: list[int] = []
+    monkeypatch.setattr(Saver, "save", lambda _, progress: saved.append(progress.step))
+    run_part(tmp_path, None)
+    assert saved == [3, 6, 9, 9]
