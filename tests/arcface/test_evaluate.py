@@ -105,8 +105,8 @@ def test_any_number_of_ranks_embeds_every_image_once_and_alike(ranks: int) -> No
     network = TinyNetwork().eval()
     one = drawn(3, BATCH)
     with torch.no_grad():
-        whole, _ = embeddings(network, one, World())
-        parts = [embeddings(network, one, Alone(rank, ranks)) for rank in range(ranks)]
+        whole, _ = embeddings(network, one, World(), print)
+        parts = [embeddings(network, one, Alone(rank, ranks), print) for rank in range(ranks)]
     assert (np.concatenate([embedded for embedded, _ in parts]) == whole).all()
     assert all(usable.all() for _, usable in parts)
 

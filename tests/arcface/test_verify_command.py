@@ -142,6 +142,19 @@ def test_an_onnx_program_gets_what_it_expects(tmp_path: Path, batch: int | str, 
     assert got.numpy() == pytest.approx(nn.functional.normalize(both).numpy(), abs=1e-5)
 
 
+def test_a_model_whose_embeddings_are_no_numbers_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = program(tmp_path / "x.onnx", "n", normalises=False)
+    model = onnx.load(str(path))
+    model.graph.node.insert(0, helper.make_node("Log", ["data"], ["log"]))
+    model.graph.node[1].input[0] = "log"
+    onnx.save(model, str(path))
+    error = run(capsys, path, tmp_path)[1]["error"]
+    assert error["path"] == "MODEL"
+    assert "values that are not finite" in error["message"]
+
+
 def test_what_is_no_recognition_program_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

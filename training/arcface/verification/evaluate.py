@@ -1,5 +1,6 @@
 """From images to figures: every rank embeds its share, the first compares."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from training.arcface.verification.sets import EvaluationSet
 # Batches, not images, are shared out: whatever the number of ranks, the same images are embedded together,
 # and the embeddings are the same to the last bit.
 BATCH = 64
+PATIENCE_SECONDS = 30  # between lines that say how far it is
 MEANS = ("accuracy", "accuracy_std", "eer", "auc", "rank_1", "threshold")
 IN_LINE = ("eer", "auc", "rank_1", "threshold")
 
@@ -66,7 +68,7 @@ def evaluate(
     """
     results = []
     for one in sets:
-        embedded, usable = embeddings(embed, one, world)
+        embedded, usable = embeddings(embed, one, world, log)
         if world.rank == 0:
             results.append(compare(one, embedded, usable))
     figures = world.from_first(_together(results) if world.rank == 0 else {})
@@ -77,12 +79,15 @@ def evaluate(
 
 
 def embeddings(
-    embed: Embed, one: EvaluationSet, world: World
+    embed: Embed, one: EvaluationSet, world: World, log: Callable[[str], None]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Of every image, (n, d), and whether that image could be read, (n,); on every rank."""
     first, last = world.shard(-(-one.count // BATCH))
-    shards, read = [], []
+    shards, read, told = [], [], time.monotonic()
     for start in range(first * BATCH, min(one.count, last * BATCH), BATCH):
+        if time.monotonic() - told > PATIENCE_SECONDS:
+            log(f"embedding set={one.name} images={start - first * BATCH}/{(last - first) * BATCH}")
+            told = time.monotonic()
         wanted = np.arange(start, min(start + BATCH, one.count))
         pixels, taken = one.images.take(wanted)
         shards.append(embed(to_input(pixels, world.device)).float())

@@ -33,7 +33,7 @@ class Model:
 def load(path: Path, device: torch.device) -> Model:
     """A model's file, a folder that a job left, or its model.tar.gz.
 
-    Raises TrainingError where it is none of these, or no network here has such weights.
+    Raises TrainingError where it is none of these, no network here has such weights, or it does not embed.
     """
     if not path.exists():
         raise TrainingError(
@@ -41,9 +41,25 @@ def load(path: Path, device: torch.device) -> Model:
         )
     path = _file_of(path) if path.is_dir() else path
     if path.suffix == ONNX:
-        return Model(path.name, "onnx", of_onnx(path))
-    network = weights.load_network(path)
-    return Model(path.name, fitting(network.state_dict())[0], of_network(network, device))
+        model = Model(path.name, "onnx", of_onnx(path))
+    else:
+        network = weights.load_network(path)
+        model = Model(path.name, fitting(network.state_dict())[0], of_network(network, device))
+    _try(model, device)
+    return model
+
+
+def _try(model: Model, device: torch.device) -> None:
+    """Raises TrainingError where two grey pictures do not get an embedding each."""
+    try:
+        embedded = model.embed(torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE, device=device))
+    except Exception as error:  # noqa: BLE001  (ONNX Runtime's exceptions have no common base)
+        raise TrainingError(f"{model.name} does not run: {first_line(error)}") from None
+    if embedded.ndim != 2 or len(embedded) != 2 or not embedded.isfinite().all():
+        raise TrainingError(
+            f"{model.name} gives {tuple(embedded.shape)} for two pictures, or values that are not finite: a "
+            f"recognition model gives an embedding for each"
+        )
 
 
 def _file_of(folder: Path) -> Path:
