@@ -20,7 +20,10 @@ from training.jobs.uri import S3Uri
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / name for name in ("manifest.md", "local.md", "outputs.md", "evaluation.md")),
+    *(
+        ROOT / "docs" / name
+        for name in ("manifest.md", "local.md", "outputs.md", "evaluation.md", "training.md")
+    ),
 ]
 MANIFEST_PAGE = (ROOT / "docs" / "manifest.md").read_text()
 EVERY_COMMAND = sorted({command for page in PAGES for command in commands(page.read_text())})
