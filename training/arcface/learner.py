@@ -89,11 +89,13 @@ class Learner:
         for number, ((pixels, labels), count) in enumerate(zip(parts, counts, strict=True)):
             self.head.prepare(step, rate, number, len(counts))
             last = number == len(counts) - 1
-            loss += self._learn_from(pixels, labels, sum(count) / images, last=last)
+            loss += self._learn_from(pixels, labels, count, sum(count) / images, last=last)
         self._update(step, rate)
         return loss
 
-    def _learn_from(self, images: Tensor, labels: Tensor, weight: float, *, last: bool) -> Tensor:
+    def _learn_from(
+        self, images: Tensor, labels: Tensor, count: Sequence[int], weight: float, *, last: bool
+    ) -> Tensor:
         """Adds `weight` times the gradients of one part's mean loss; gives that times the loss.
 
         In two stages, so that the head never meets the scale of fp16's gradients.
@@ -102,7 +104,7 @@ class Learner:
             with self.autocast():
                 embeddings = self.network(images)
             leaf = embeddings.detach().float().requires_grad_()
-            loss: Tensor = self.head(leaf, labels) * weight
+            loss: Tensor = self.head(leaf, labels, count) * weight
             loss.backward()  # type: ignore[no-untyped-call]
             gradient = self.scaler.scale(leaf.grad).to(embeddings.dtype)
             embeddings.backward(gradient)
