@@ -8,10 +8,11 @@ import pytest
 import torch
 from insightface.model_zoo import get_model
 
-from tests.arcface.examples import REAL_DATA
+from tests.arcface.examples import REAL_DATA, TinyNetwork
 from training.arcface import backbones
 from training.arcface.backbones.vit import VisionTransformer
 from training.arcface.data.decode import read_image
+from training.arcface.errors import TrainingError
 from training.arcface.export import export_onnx
 from training.arcface.learner import to_input
 
@@ -58,6 +59,13 @@ def test_a_graph_that_differs_is_never_put_in_place(
     with pytest.raises(RuntimeError, match="ONNX differs from PyTorch"):
         export_onnx(network, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_gives_no_numbers_is_not_exported(tmp_path: Path) -> None:
+    broken = TinyNetwork().eval()
+    torch.nn.init.constant_(broken.fc.weight, float("inf"))
+    with pytest.raises(TrainingError, match="no finite numbers.*lower lr"):
+        export_onnx(broken, tmp_path / "model.onnx")
 
 
 @pytest.fixture(scope="module")

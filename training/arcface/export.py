@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from training.arcface.backbones import IMAGE_SIZE
+from training.arcface.errors import TrainingError
 
 # Cosine between the two runtimes' embeddings of one image: fp32 rounding alone stays far closer than this.
 LEAST_COSINE = 0.9999
@@ -19,7 +20,7 @@ def export_onnx(backbone: nn.Module, path: Path) -> None:
     """Writes input (batch, 3, 112, 112) to embedding (batch, 512), as insightface reads it.
 
     backbone: in eval mode, on the CPU. Raises RuntimeError where ONNX Runtime's embeddings differ from
-    PyTorch's.
+    PyTorch's, TrainingError where those are no finite numbers.
     """
     aside = path.with_suffix(".partial")
     try:
@@ -51,6 +52,11 @@ def _compare(backbone: nn.Module, path: Path) -> None:
     images = torch.rand(3, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         expected = backbone(images).numpy()
+    if not np.isfinite(expected).all():
+        raise TrainingError(
+            "the network's embeddings are no finite numbers, so there is no model to export: lower lr, or set "
+            "precision to fp32"
+        )
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for batch in (1, 3):  # one size could have been frozen into the graph
         got = session.run(None, {"input": images[:batch].numpy()})[0]
