@@ -1,6 +1,5 @@
 """Several ranks compute what one would, also where they have different numbers of images."""
 
-import multiprocessing
 import os
 from dataclasses import replace
 from itertools import product
@@ -13,6 +12,7 @@ from torch import Tensor, distributed
 
 from tests.arcface import dense
 from tests.arcface.dense import CLASSES, MARGINS, MODES, SIZE, batch
+from tests.arcface.processes import FORKS
 from training.arcface.distributed import World
 from training.arcface.head import MarginHead
 from training.arcface.margins import Margin
@@ -82,9 +82,7 @@ def trained(world: World) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     folder = tmp_path_factory.mktemp("ranks")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.arcface.test_head_ranks"])
-    processes = [context.Process(target=play, args=(rank, 4, folder)) for rank in range(4)]
+    processes = [FORKS.Process(target=play, args=(rank, 4, folder)) for rank in range(4)]
     for process in processes:
         process.start()
     for process in processes:
