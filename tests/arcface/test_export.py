@@ -64,7 +64,7 @@ def test_a_graph_that_differs_is_never_put_in_place(
 def test_a_network_that_gives_no_numbers_is_not_exported(tmp_path: Path) -> None:
     broken = TinyNetwork().eval()
     torch.nn.init.constant_(broken.fc.weight, float("inf"))
-    with pytest.raises(TrainingError, match="no finite numbers.*lower lr"):
+    with pytest.raises(TrainingError, match=r"no finite numbers.*lower lr"):
         export_onnx(broken, tmp_path / "model.onnx")
 
 

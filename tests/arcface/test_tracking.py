@@ -74,6 +74,8 @@ def test_a_run_that_is_taken_up_again_tells_what_was_before() -> None:
 
 
 def test_tensorboard_gets_an_event_file_of_the_run(tmp_path: Path) -> None:
+    with open_trackers(tmp_path / "tensorboard", About(), Settings(), print):
+        pass  # an earlier part of the same run
     with open_trackers(tmp_path / "tensorboard", About(), Settings(), print) as trackers:
         trackers.train(1, loss=2.0, lr=0.1, images_per_second=5.0)
         trackers.verification(1, FIGURES)

@@ -54,8 +54,8 @@ def _compare(backbone: nn.Module, path: Path) -> None:
         expected = backbone(images).numpy()
     if not np.isfinite(expected).all():
         raise TrainingError(
-            "the network's embeddings are no finite numbers, so there is no model to export: lower lr, or set "
-            "precision to fp32"
+            "the network's embeddings are no finite numbers, so there is no model to export: lower lr, or "
+            "set precision to fp32"
         )
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for batch in (1, 3):  # one size could have been frozen into the graph

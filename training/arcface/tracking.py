@@ -108,7 +108,13 @@ class TensorBoard:
 
         self._tell = log
         self._writer: Any = None
-        self._guarded(lambda: setattr(self, "_writer", SummaryWriter(str(folder))))
+
+        def begin() -> None:
+            for old in folder.glob("events.out.tfevents.*"):
+                old.unlink()  # of a part of this run that `replay` tells again
+            self._writer = SummaryWriter(str(folder))
+
+        self._guarded(begin)
 
     def log(self, numbers: Numbers, step: int) -> None:
         if self._writer:
