@@ -25,10 +25,7 @@ from training.arcface.trouble import Circumstances, NotFiniteError
 
 __all__ = ["Loop", "Plan", "Progress", "ahead"]
 
-# On a GPU, asking the ranks whether to stop holds up the step: not each time.
-ASK_RANKS_EVERY = {"cpu": 1, "cuda": 10}
-# Nor does a loss that is no number go unseen for longer than this.
-SETTLE_EVERY = 100
+SETTLE_EVERY = 100  # steps that a loss which is no number may go unseen on a GPU
 LATE_SECONDS = 60  # of training that is saved before a verification rather than risked
 CARRY_ON, SAVE, STOP = range(3)
 
@@ -214,13 +211,11 @@ class Loop:
     # -- Saving, stopping, trouble ------------------------------------------------------------------------
 
     def _save_or_stop(self) -> None:
-        progress, every = self.progress, self.settings.checkpoint_steps
-        due = bool(every) and progress.step % every == 0
-        asks = progress.step % ASK_RANKS_EVERY[self.world.device.type] == 0
-        if progress.step >= self.plan.total or not (due or asks):
+        progress = self.progress
+        if progress.step >= self.plan.total:
             return
-        wish = max(self._wish(), SAVE if due else CARRY_ON)
-        wish = int(self.world.maximum(torch.tensor([wish])).item())  # by the processors: no GPU is waited for
+        # Processors ask each other, so no GPU is waited for: at each step, for one of many parts takes long.
+        wish = int(self.world.maximum(torch.tensor([self._wish()])).item())
         if wish == CARRY_ON:
             return
         self._settle()
@@ -240,8 +235,10 @@ class Loop:
     def _wish(self) -> int:
         if self.stop.requested:
             return STOP
+        every = self.settings.checkpoint_steps
+        due = bool(every) and self.progress.step % every == 0
         overdue = time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
-        return SAVE if overdue and self.world.rank == 0 else CARRY_ON
+        return SAVE if due or (overdue and self.world.rank == 0) else CARRY_ON
 
     def _may_retry(self) -> bool:
         return bool(self.settings.retry_lr and self.reload) and self.progress.lr_factor == 1.0
