@@ -19,6 +19,7 @@ from training.arcface.data.store import Dataset
 from training.arcface.distributed import World
 from training.arcface.learner import Learner, fresh_backbone, to_input
 from training.arcface.loop import Loop, Plan, Progress
+from training.arcface.margins import Margin
 from training.arcface.saving import Saver, fingerprint, prepare
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
@@ -61,6 +62,7 @@ def _trackers(job: Job, world: World, log: Log) -> Trackers:
 def _train(job: Job, world: World, stop: Stop, log: Log, *, trackers: Trackers) -> None:
     started = time.monotonic()
     settings = job.settings
+    Margin.from_settings(settings)  # what it refuses, it refuses before images are read
     data = load_data(job.paths, settings, job.scratch, world, stop=stop, log=log)
     marks = fingerprint(settings, data.train.listing)
     batch = prepare(job.paths.checkpoints, marks, world, log, resume=job.resume)
