@@ -14,7 +14,8 @@ from facetrain.errors import InputError, OperationError
 from training import jobs
 from training.jobs.uri import S3Uri
 
-NEEDED = ("torch", "numpy", "PIL", "onnx", "onnxruntime", "simplejpeg", "safetensors")  # of the extra `trainer`
+# Of the extra `trainer`.
+NEEDED = ("torch", "numpy", "PIL", "onnx", "onnxruntime", "simplejpeg", "safetensors")
 REFUSED = 2
 
 Say = Callable[[str], None]
