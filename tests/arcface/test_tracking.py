@@ -22,9 +22,10 @@ FIGURES: dict[str, Any] = {
 
 
 class Told:
-    """A tracker that remembers."""
+    """A tracker that shows what it was told."""
 
-    def __init__(self) -> None:
+    def __init__(self, forgets: bool = True) -> None:
+        self.forgets = forgets
         self.numbers: list[tuple[dict[str, float], int]] = []
         self.outcome = ""
 
@@ -65,12 +66,15 @@ def test_trackers_are_told_how_a_run_ended(error: Exception | None, outcome: str
 
 
 def test_a_run_that_is_taken_up_again_tells_what_was_before() -> None:
-    told = Told()
-    replay(Trackers([told]), [{"step": 10, "loss": 2.0, "lr": 0.1, "images_per_second": 5.0}], [FIGURES])
+    told, knowing = Told(), Told(forgets=False)
+    replay(
+        Trackers([told, knowing]), [{"step": 10, "loss": 2.0, "lr": 0.1, "images_per_second": 5.0}], [FIGURES]
+    )
     assert told.numbers == [
         ({"train/loss": 2.0, "train/lr": 0.1, "train/images_per_second": 5.0}, 10),
         ({"verification/accuracy": 0.9, "verification/tar_at_far_1e-2": 0.7}, 20),
     ]
+    assert knowing.numbers == []
 
 
 def test_tensorboard_gets_an_event_file_of_the_run(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ MOST_AT_ONCE = 1000  # MLflow's limit of one log-batch
 class Tracker(Protocol):
     """Told of everything that happens; each call returns at once."""
 
+    forgets: bool  # what an earlier part of the run told it, and is to be told that again
+
     def log(self, numbers: Numbers, step: int) -> None: ...
     def close(self, outcome: str) -> None:
         """outcome: FINISHED, FAILED or, for a run that will be taken up again, STOPPED."""
@@ -54,6 +56,9 @@ class Trackers:
     def finished(self, step: int, figures: Mapping[str, Any]) -> None:
         """The figures of the model that is kept."""
         self._log({f"final/{name}": value for name, value in numbers_of(figures)}, step)
+
+    def forgetful(self) -> "Trackers":
+        return Trackers([tracker for tracker in self._trackers if tracker.forgets])
 
     def __enter__(self) -> Self:
         return self
@@ -94,6 +99,7 @@ def replay(
 
     curve and done: as Progress has them.
     """
+    trackers = trackers.forgetful()
     for point in curve:
         trackers.train(int(point["step"]), point["loss"], point["lr"], point["images_per_second"])
     for figures in done:
@@ -102,6 +108,8 @@ def replay(
 
 class TensorBoard:
     """Event files that `tensorboard --logdir` shows."""
+
+    forgets = True
 
     def __init__(self, folder: Path, log: Log):
         from tensorboardX import SummaryWriter  # noqa: PLC0415  (a second, only where a run is tracked)
@@ -142,6 +150,7 @@ class MLflow:
 
     def __init__(self, settings: Settings, about: About, log: Log):
         self._settings, self._about, self._tell = settings, about, log
+        self.forgets = not about.job  # without a name the run is not found again
         self._waiting: queue.SimpleQueue[tuple[Numbers, int, int] | str] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
