@@ -1,8 +1,8 @@
 """A training step of r18 and mbf on this machine's processors: ours beside the plain fp32 step.
 
 The plain one is how such networks are trained without further thought: the same network of nn.Conv2d,
-nn.PReLU and nn.BatchNorm2d in fp32, contiguous, with cross-entropy over the whole batch x classes and torch's
-SGD. Ours is the Learner's step with its defaults: bf16 where the processor has it, channels_last, our head, and
+nn.PReLU and nn.BatchNorm2d in fp32, contiguous, with cross-entropy over the whole batch x classes and SGD of
+torch. Ours is the Learner's step with its defaults: bf16 where the processor has it, channels_last, our head,
 compiled or not. All take turns, so that a busy machine slows them alike; the medians are compared.
 """
 

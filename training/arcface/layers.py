@@ -79,6 +79,7 @@ class _Vectorised(torch.autograd.Function):
         positive = torch.ops.aten.threshold_backward(gradient, x, 0)
         negative = gradient - positive
         other_dimensions = [0, *range(2, x.dim())]
-        by_weight = (negative * x).sum(other_dimensions).to(ctx.weight_dtype)
         slopes = slope.view(1, -1, *[1] * (x.dim() - 2))
-        return torch.addcmul(positive, negative, slopes), by_weight
+        # In place, for fresh memory costs more than the arithmetic.
+        positive.addcmul_(negative, slopes)
+        return positive, negative.mul_(x).sum(other_dimensions).to(ctx.weight_dtype)
