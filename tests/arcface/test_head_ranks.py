@@ -24,6 +24,7 @@ SHARES = {1: (7,), 2: (5, 2), 3: (3, 1, 3), 4: (4, 0, 1, 2)}
 # Each mode with its interclass filter.
 CASES = tuple(zip(MODES, (0.0, 0.2, 0.2, 0.0), strict=True))
 STEPS = 3
+SMOOTHED = replace(MARGINS["combined"], label_smoothing=0.1)
 RULE = Sgd(momentum=0.9, weight_decay=0.1)
 
 
@@ -41,13 +42,12 @@ def play(rank: int, world_size: int, folder: Path) -> None:
 
 
 def results(world: World) -> dict[Any, Any]:
-    """By case: the loss and this rank's gradients; by "trained", rows and shared values after some steps."""
+    """By case: the loss and this rank's gradients; what `trained` and `sampled` give."""
     found: dict[Any, Any] = {}
     for name, (mode, threshold) in product(MARGINS, CASES):
         margin = replace(MARGINS[name], **MODES[mode])
         found[name, mode] = gradients(margin, threshold, world)
-    found["trained"] = trained(world)
-    return found
+    return found | {"trained": trained(world), "sampled": sampled(world)}
 
 
 def share(world: World) -> slice:
@@ -77,6 +77,15 @@ def trained(world: World) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
             head.prepare(step, 0.1, part, 2)
             torch.autograd.backward(head(embeddings.requires_grad_(), labels) * len(images) / 7)
     return head.rows(), head.shared()
+
+
+def sampled(world: World) -> tuple[Tensor, Tensor]:
+    """The loss against a few of the classes, and which of this rank's these were."""
+    embeddings, labels = (part[share(world)] for part in batch())
+    head = MarginHead(CLASSES, SIZE, SMOOTHED, world, seed=3, sample_rate=0.3).double()
+    head.prepare(5, 0.0)
+    rows = [span.take(torch.arange(CLASSES)) for span in head.spans(batch()[1] - head.first)]
+    return head(embeddings, labels), torch.cat(rows) + head.first
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +128,13 @@ def test_after_several_steps_any_number_of_ranks_has_the_same_head(ranks: int, f
     for each in shared:
         assert each == shared[0]
         torch.testing.assert_close(each, statistics)
+
+
+@pytest.mark.parametrize("ranks", SHARES)
+def test_with_sampling_the_loss_is_that_of_all_ranks_samples(ranks: int, found: Found) -> None:
+    losses, samples = zip(*(each["sampled"] for each in found[ranks]), strict=True)
+    classes, (embeddings, labels) = torch.cat(samples), batch()
+    assert len(classes) < CLASSES
+    centres = MarginHead(CLASSES, SIZE, SMOOTHED, World(), seed=3).double().centres[classes]
+    expected = dense.loss(embeddings, centres, torch.searchsorted(classes, labels), SMOOTHED).item()
+    assert [loss.item() for loss in losses] == pytest.approx([expected] * ranks, abs=1e-10)
