@@ -206,16 +206,28 @@ def told(progress: Progress) -> list[tuple[Any, ...]]:
     return [(point["step"], point["loss"], point["lr"]) for point in progress.curve]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_the_curve_of_a_run_that_was_stopped_between_two_lines_has_no_seam(accumulate: int) -> None:
-    settings = Settings(batch_size=2, accumulate=accumulate, epochs=4, lr=0.05, log_interval=4)
+MODES: list[dict[str, Any]] = [
+    {},
+    {"accumulate": 2, "ema": 0.9, "precision": "fp16"},
+    {"accumulate": 2, "optimizer": "adamw", "lr": 1e-3, "ema": 0.9, "precision": "bf16"},
+    {"accumulate": 2, "loss": "adaface", "sample_rate": 0.5},
+]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_run_that_was_stopped_between_two_lines_shows_no_seam(mode: dict[str, Any]) -> None:
+    settings = Settings(**({"batch_size": 2, "epochs": 4, "lr": 0.05, "log_interval": 4} | mode))
     whole, _ = loop_of(settings)
     whole.run()
     first, disk = loop_of(settings, stop=StopAfter(5))
     with pytest.raises(StoppedError):
         first.run()
-    second, _ = loop_of(settings, learner=first.learner, progress=disk.reload())
+    disk.learner = learner_of(settings)
+    second, _ = loop_of(settings, learner=disk.learner, progress=disk.reload())
     second.run()
+    shown = second.learner.evaluated()
+    assert all(torch.equal(value, shown[name]) for name, value in whole.learner.evaluated().items())
+    assert torch.equal(second.learner.head.centres, whole.learner.head.centres)
     assert told(second.progress) == told(whole.progress)
     assert second.progress.epochs == whole.progress.epochs
 
