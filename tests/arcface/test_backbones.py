@@ -6,6 +6,7 @@ import torch
 from training.arcface import backbones
 from training.arcface.backbones.vit import Block, VisionTransformer
 from training.arcface.layers import PReLU
+from training.jobs.algorithms import NETWORKS
 
 
 def shapes(name: str) -> dict[str, tuple[int, ...]]:
@@ -127,6 +128,10 @@ def test_a_weight_files_network_is_told_from_its_shapes() -> None:
     with torch.device("meta"):
         assert backbones.fitting(backbones.build("r34").state_dict()) == ["r34"]
     assert backbones.fitting({"conv1.weight": torch.zeros(1)}) == []
+
+
+def test_what_a_manifest_may_name_is_what_can_be_built() -> None:
+    assert backbones.NAMES == NETWORKS
 
 
 def test_an_unknown_network_is_refused_with_the_known_names() -> None:
