@@ -161,6 +161,8 @@ class MLflow:
     def close(self, outcome: str) -> None:
         self._waiting.put(outcome)
         self._thread.join(LAST_WORDS_SECONDS)
+        if self._thread.is_alive():
+            self._tell("tracking mlflow is slow: its server may lack the last figures")
 
     def _work(self) -> None:
         try:
@@ -178,7 +180,7 @@ class MLflow:
     def _give_up(self, error: Exception) -> None:
         given, bare = self._settings.tracking_uri, public(self._settings)["tracking_uri"]
         # An error may quote the password with the address.
-        why = first_line(ConnectionError(str(error).replace(given.rstrip("/"), bare.rstrip("/"))))
+        why = first_line(ConnectionError(str(_root(error)).replace(given.rstrip("/"), bare.rstrip("/"))))
         self._tell(f"tracking mlflow failed: {bare}: {why}: training goes on without it")
 
     def _begin(self) -> tuple[Any, str]:
@@ -188,6 +190,7 @@ class MLflow:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
         os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it would print a password with it
         from mlflow.entities import Param  # noqa: PLC0415
         from mlflow.tracking import MlflowClient  # noqa: PLC0415  (an extra, of 70 MB)
 
@@ -219,3 +222,10 @@ class MLflow:
         if metrics:
             client.log_batch(run, metrics=metrics)
         return item if isinstance(item, str) else None
+
+
+def _root(error: BaseException) -> BaseException:
+    """What began a chain of errors: "Connection refused", where the last one is a page long."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return error
