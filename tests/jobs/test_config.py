@@ -62,6 +62,13 @@ def test_no_other_number_like_text_is_taken(text: str) -> None:
         resolve(ARCFACE, {}, {"lr": text})
 
 
+@pytest.mark.parametrize("text", ["1,0.5", "1;0.5;0", "1,0.5,0,0", "one,two,three", ""])
+def test_the_combined_margins_are_three_numbers_or_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r'hyperparameters\.margins: ".*" is not written like "1,0.5,0"'):
+        resolve(ARCFACE, {}, {"margins": text})
+    assert resolve(ARCFACE, {}, {"margins": "0.9, 0.4,0.15"})["margins"] == "0.9, 0.4,0.15"
+
+
 @pytest.mark.parametrize(("text", "words"), [("{", "is not JSON"), ("[1]", "must hold an object")])
 def test_a_train_args_file_that_holds_no_object_is_refused(text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):

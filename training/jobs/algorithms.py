@@ -25,6 +25,7 @@ class Knob:
     maximum: float | None = None
     above: float | None = None
     choices: tuple[str, ...] = ()
+    pattern: str = ""  # of a text, the whole of it; the default is an example
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,12 @@ ARCFACE_KNOBS: Mapping[str, Knob] = {
     ),
     "scale": Knob(float, 64.0, "s of the margin softmax", above=0, maximum=1000),
     "margin": Knob(float, 0.5, "m of ArcFace (radians), CosFace or AdaFace", minimum=0, maximum=1.5),
-    "margins": Knob(str, "1,0.5,0", "m1,m2,m3 of the combined loss: cos(m1 theta + m2) - m3"),
+    "margins": Knob(
+        str,
+        "1,0.5,0",
+        "m1,m2,m3 of the combined loss: cos(m1 theta + m2) - m3",
+        pattern=r" *[0-9.]+( *, *[0-9.]+){2} *",
+    ),
     "margin_gradient": Knob(
         str,
         "exact",

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,6 +116,8 @@ def _choice(knob: Knob, value: Any) -> str:
         raise ValueError(f"{json.dumps(value)} is not a string")
     if knob.choices and value not in knob.choices:
         raise ValueError(f'"{value}" is not one of {", ".join(knob.choices)}{_guess(value, knob.choices)}')
+    if knob.pattern and not re.fullmatch(knob.pattern, value):
+        raise ValueError(f'"{value[:40]}" is not written like "{knob.default}"')
     return value
 
 

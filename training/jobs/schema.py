@@ -75,6 +75,8 @@ def _knob(knob: Knob) -> dict[str, Any]:
     }
     limits = {"minimum": knob.minimum, "maximum": knob.maximum, "exclusiveMinimum": knob.above}
     schema |= {name: value for name, value in limits.items() if value is not None}
+    if knob.pattern:
+        schema["pattern"] = f"^{knob.pattern}$"
     return schema | ({"enum": list(knob.choices)} if knob.choices else {})
 
 
