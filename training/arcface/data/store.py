@@ -1,12 +1,12 @@
 """All images of a channel, decoded: once into a file of pixels where that fits, else batch by batch."""
 
-import csv
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from training.arcface.data.decode import SIZE, Pixels, UnreadableError, decode
 from training.arcface.data.listing import Listing
 from training.arcface.data.places import Indices
+from training.arcface.data.unreadable import TABLE_NAME, add_to_table, refuse_unreadable, write_table
 from training.arcface.distributed import World
 from training.arcface.errors import TrainingError
 
 IMAGE_BYTES = SIZE * SIZE * 3
 CACHE_BYTES_LIMIT = 16 * 2**30
 LISTED = 20  # unreadable files named in the log
-NAMED = 3  # unreadable files named in a failure
-UNREADABLE_NAME = "unreadable.csv"  # in output/data: all of them
 
 
 class Images(Protocol):
@@ -57,8 +56,15 @@ class DecodeReport:
     images: int
     resized: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()  # (file, reason)
+    streamed: bool = False  # then nothing is known yet
 
     def lines(self, channel: str) -> Iterator[str]:
+        if self.streamed:
+            yield (
+                f"streaming channel={channel} images={self.images}: too many to be decoded before; "
+                f"those that cannot be read will be in output/data/{TABLE_NAME}"
+            )
+            return
         yield (
             f"decoded channel={channel} images={self.images} resized={self.resized} "
             f"unreadable={len(self.unreadable)}"
@@ -66,20 +72,7 @@ class DecodeReport:
         for file, reason in self.unreadable[:LISTED]:
             yield f"unreadable {channel}/{file} {reason}"
         if len(self.unreadable) > LISTED:
-            yield f"unreadable … all {len(self.unreadable)} are listed in output/data/{UNREADABLE_NAME}"
-
-    def write(self, folder: Path, channel: str) -> None:
-        """Puts this channel's unreadable files into the table of them; makes none where there are none."""
-        path = folder / UNREADABLE_NAME
-        rows = [[channel, file, reason] for file, reason in self.unreadable]
-        if path.exists():
-            with path.open(encoding="utf-8", newline="") as file:
-                rows = [row for row in csv.reader(file) if row[0] not in (channel, "channel")] + rows
-        elif not rows:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([["channel", "file", "reason"], *rows])
+            yield f"unreadable … all {len(self.unreadable)} are listed in output/data/{TABLE_NAME}"
 
 
 @dataclass(frozen=True)
@@ -96,18 +89,29 @@ class CachedImages:
         return CachedImages(self.pixels, self.rows[chosen])
 
 
+def _unheard(file: str, reason: str) -> None:
+    """Where nobody asks which files are unreadable."""
+
+
 class StreamedImages:
     """Decodes when asked: for more images than the disk would hold as pixels."""
 
-    def __init__(self, listing: Listing, workers: int, max_unreadable: float):
-        self.listing, self.workers, self.max_unreadable = listing, workers, max_unreadable
+    def __init__(
+        self,
+        listing: Listing,
+        workers: int,
+        max_unreadable: float,
+        found: Callable[[str, str], None] = _unheard,
+    ):
+        """found: hears of each unreadable file, and the reason, when it is met."""
+        self.listing, self.workers, self.max_unreadable, self.found = listing, workers, max_unreadable, found
         self.reader = listing.reader()
         self.pool = ThreadPoolExecutor(workers)
         self.bad: dict[int, str] = {}
         self.asked = 0
 
     def keep(self, chosen: NDArray[np.bool_]) -> "StreamedImages":
-        return StreamedImages(self.listing.keep(chosen), self.workers, self.max_unreadable)
+        return StreamedImages(self.listing.keep(chosen), self.workers, self.max_unreadable, self.found)
 
     def take(self, indices: Indices) -> tuple[NDArray[np.uint8], Indices]:
         pixels = np.empty((len(indices), SIZE, SIZE, 3), np.uint8)
@@ -135,6 +139,7 @@ class StreamedImages:
                 return decode(self.reader.read(candidate))[0], candidate
             except UnreadableError as error:
                 self.bad[candidate] = str(error)
+                self.found(self.listing.files[candidate], str(error))
         raise TrainingError(f"none of the {count} images can be read: see the log for the first of them")
 
 
@@ -166,8 +171,10 @@ def open_dataset(
     """The channel's readable images. Raises TrainingError where more than `max_unreadable` are not."""
     needed = len(listing) * IMAGE_BYTES
     if world.from_first(needed > min(decoding.cache_bytes, shutil.disk_usage(decoding.scratch).free // 2)):
-        streamed = StreamedImages(listing, decoding.threads, decoding.max_unreadable)
-        return Dataset(listing, streamed), DecodeReport(len(listing))
+        folder = decoding.listed_in
+        found = partial(add_to_table, folder, channel) if folder else _unheard
+        streamed = StreamedImages(listing, decoding.threads, decoding.max_unreadable, found)
+        return Dataset(listing, streamed), DecodeReport(len(listing), streamed=True)
     pixels, status = _pixel_file(len(listing), world, decoding.scratch)
     reasons = _decode_share(listing, pixels, status, world, decoding)
     world.barrier()
@@ -175,7 +182,7 @@ def open_dataset(
     named = tuple((listing.files[i], unreadable[i]) for i in sorted(unreadable))
     report = DecodeReport(len(listing), int((status == _RESIZED).sum()), named)
     if decoding.listed_in is not None and world.rank == 0:
-        report.write(decoding.listed_in, channel)
+        write_table(decoding.listed_in, channel, named)
     refuse_unreadable(named, len(listing), decoding.max_unreadable)
     good = np.ones(len(listing), dtype=bool)
     good[list(unreadable)] = False
@@ -194,7 +201,8 @@ def _pixel_file(count: int, world: World, scratch: Path) -> tuple[NDArray[np.uin
     path = scratch / "pixels"
     if world.local_rank == 0:
         with path.open("wb") as file:
-            file.truncate(count * (IMAGE_BYTES + 1))
+            # Taken from the disk now: a full one would end the process without a word when a page is written.
+            os.posix_fallocate(file.fileno(), 0, max(1, count * (IMAGE_BYTES + 1)))
     world.barrier()
     whole = np.memmap(path, dtype=np.uint8, mode="r+")
     world.barrier()
@@ -233,14 +241,3 @@ def _decode_share(
         for reasons in pool.map(decode_some, _parts(len(share), decoding.threads)):
             found |= reasons
     return found
-
-
-def refuse_unreadable(unreadable: Sequence[tuple[str, str]], images: int, limit: float) -> None:
-    """Raises TrainingError where the unreadable share is above the limit, naming the first few files."""
-    if not unreadable or len(unreadable) <= limit * images:
-        return
-    named = "; ".join(f"{file} {reason}" for file, reason in unreadable[:NAMED])
-    raise TrainingError(
-        f"{len(unreadable)} of {images} images cannot be read, more than max_unreadable {limit:g} allows: "
-        f"{named}{'; …' if len(unreadable) > NAMED else ''}. Replace them, or raise max_unreadable"
-    )
