@@ -1,12 +1,19 @@
 """Which ranks a host starts, or which one it was started as."""
 
 import socket
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.arcface.examples import write_job
+from training.arcface import launch
 from training.arcface.distributed import Cluster, World
 from training.arcface.errors import TrainingError
 from training.arcface.launch import free_port, joined, worlds_of_this_host
+from training.arcface.main import main
+from training.arcface.trainer import Job
+from training.jobs import contract
 
 # What `torchrun --nnodes 2 --nproc-per-node 4` tells the second process of its second host.
 TORCHRUN = {
@@ -51,3 +58,19 @@ def test_each_host_starts_its_own_part_of_the_ranks() -> None:
 def test_a_free_port_can_be_taken() -> None:
     with socket.create_server(("127.0.0.1", free_port())):
         pass
+
+
+@pytest.mark.parametrize(("arguments", "resumes"), [([], True), (["--resume", "never"], False)])
+def test_only_the_command_line_makes_a_job_begin_anew(
+    arguments: list[str], resumes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def run_rank(job: Job, *_: Any) -> int:
+        seen.append(job.resume)
+        return 0
+
+    monkeypatch.setattr(launch, "run_rank", run_rank)
+    write_job(tmp_path, {})
+    assert main(["train", *arguments], {contract.BASE_DIR_VARIABLE: str(tmp_path)}) == 0
+    assert seen == [resumes]

@@ -127,6 +127,8 @@ OTHERS: tuple[dict[str, Any], ...] = (
     {"precision": "fp32"},
     {"loss": "adaface"},
     {"ema": 0.9},
+    {"momentum": 0.0},
+    {"sample_rate": 0.5},
 )
 
 
