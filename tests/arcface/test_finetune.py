@@ -37,11 +37,15 @@ def learner_of(world: World | None = None) -> Learner:
     return learner
 
 
+def as_it_is() -> None:
+    """BatchNorm's statistics are left alone."""
+
+
 def started(
     pretrained: Pretrained, world: World | None = None, data: Dataset = DATA
 ) -> tuple[Tensor, list[str]]:
     learner, log = learner_of(world), list[str]()
-    start_centres(learner, data, pretrained, Stop(), log.append)
+    start_centres(learner, data, pretrained, Stop(), log.append, settle=as_it_is)
     return learner.head.centres, log
 
 
@@ -98,6 +102,21 @@ def test_of_many_images_some_are_taken_evenly(monkeypatch: pytest.MonkeyPatch) -
     torch.testing.assert_close(normalize(centres[1], dim=0), mean_direction(learner_of(), [3, 4]))
 
 
+def test_new_centres_are_made_under_the_runs_own_statistics_which_do_not_stay() -> None:
+    learner = learner_of()
+    before = [buffer.clone() for buffer in learner.backbone.buffers()]
+    images = to_input(DATA.images.take(np.arange(len(DATA.listing)))[0], learner.world.device)
+
+    def settle() -> None:
+        learner.estimate_statistics([images])
+
+    start_centres(learner, DATA, EARLIER, Stop(), print, settle=settle)
+    assert all(map(torch.equal, learner.backbone.buffers(), before))
+    settle()
+    expected = mean_direction(learner, [0, 1, 2])
+    torch.testing.assert_close(normalize(learner.head.centres[0], dim=0), expected)
+
+
 class SecondImages:
     """As streamed images do: one that cannot be read is stood in for by the next."""
 
@@ -129,4 +148,4 @@ def test_a_stop_ends_it_at_once() -> None:
     stop = Stop()
     stop.requested = True
     with pytest.raises(StoppedError):
-        start_centres(learner_of(), DATA, EARLIER, stop, print)
+        start_centres(learner_of(), DATA, EARLIER, stop, print, settle=as_it_is)

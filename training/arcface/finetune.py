@@ -10,11 +10,12 @@ for known and for new identities, however long the earlier run was.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from training.arcface.backbones import EMBEDDING_SIZE
@@ -34,11 +35,19 @@ Indices = NDArray[np.int64]
 
 
 def start_centres(
-    learner: Learner, dataset: Dataset, pretrained: Pretrained, stop: Stop, log: Callable[[str], None]
+    learner: Learner,
+    dataset: Dataset,
+    pretrained: Pretrained,
+    stop: Stop,
+    log: Callable[[str], None],
+    *,
+    settle: Callable[[], None],
 ) -> None:
     """Sets every rank's own rows of the head, from the weights that the learner's network has now.
 
-    The outcome depends on the data and the weights alone. Raises StoppedError when told to stop.
+    settle: sets BatchNorm's statistics to those of the run's own images, under which it will train; here they
+    hold for as long as images are embedded. The outcome depends on the data and the weights alone. Raises
+    StoppedError when told to stop.
     """
     head, identities = learner.head, dataset.listing.identities
     known = _known(pretrained, identities)
@@ -48,9 +57,23 @@ def start_centres(
         assert pretrained.centres is not None  # some are known
         _set(head, carried, pretrained.centres[[known[number] for number in carried]])
     chosen = _choose(dataset.listing.labels, [number for number in mine if number not in known])
-    for images in _batches(chosen):
-        stop.check()
-        _set(head, *_means(learner, dataset, images))
+    with _settled(learner.shown, settle):
+        for images in _batches(chosen):
+            stop.check()
+            _set(head, *_means(learner, dataset, images))
+
+
+@contextmanager
+def _settled(network: nn.Module, settle: Callable[[], None]) -> Iterator[None]:
+    """Afterwards the statistics are as before: the first verification measures the weights as they came."""
+    before = [buffer.clone() for buffer in network.buffers()]
+    settle()
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(network.buffers(), before, strict=True):
+                buffer.copy_(value)
 
 
 def _known(pretrained: Pretrained, identities: Sequence[str]) -> dict[int, int]:

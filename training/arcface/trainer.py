@@ -79,7 +79,8 @@ def _train(job: Job, world: World, stop: Stop, log: Log, *, trackers: Trackers) 
         tracking.replay(trackers, progress.curve, progress.verifications)
         scored: dict[int, tuple[SetResult, ...]] = {}  # by step: of the best weights, and of the last
         if pretrained and not progress.step:
-            finetune.start_centres(learner, data.train, pretrained, stop, log)
+            settle = partial(settle_statistics, learner, data.train, plan)
+            finetune.start_centres(learner, data.train, pretrained, stop, log, settle=settle)
 
         def verification() -> dict[str, Any] | None:
             if progress.step:  # before the first step the untrained network is measured as it is
