@@ -10,7 +10,7 @@ from tests.arcface.examples import write_job
 from training.arcface import launch
 from training.arcface.distributed import Cluster, World
 from training.arcface.errors import TrainingError
-from training.arcface.launch import free_port, joined, worlds_of_this_host
+from training.arcface.launch import free_port, joined, refuse_more_ranks_than, worlds_of_this_host
 from training.arcface.main import main
 from training.arcface.trainer import Job
 from training.jobs import contract
@@ -48,6 +48,13 @@ def test_half_of_torchruns_variables_are_refused(missing: str) -> None:
 def test_variables_that_name_no_rank_are_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(TrainingError, match="start with torchrun"):
         joined(TORCHRUN | wrong)
+
+
+def test_a_rank_for_which_there_is_no_gpu_is_refused() -> None:
+    refuse_more_ranks_than(0, World(3, 4, 3, 4))
+    refuse_more_ranks_than(4, World(3, 4, 3, 4))
+    with pytest.raises(TrainingError, match="4 processes on a host with 2 GPUs: .* --nproc-per-node 2"):
+        refuse_more_ranks_than(2, World(3, 4, 3, 4))
 
 
 def test_each_host_starts_its_own_part_of_the_ranks() -> None:

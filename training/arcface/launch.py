@@ -62,6 +62,7 @@ def launch(
     with tempfile.TemporaryDirectory(prefix="facetrain-", ignore_cleanup_errors=True) as scratch:
         job = trainer.Job(paths, settings, len(cluster.hosts), Path(scratch), resume, about)
         if world := joined(environment):
+            refuse_more_ranks_than(torch.cuda.device_count(), world)
             return run_rank(replace(job, hosts=world.size // world.local_size), world, meeting)
         worlds = worlds_of_this_host(cluster, max(1, torch.cuda.device_count()))
         if len(worlds) == 1:
@@ -96,6 +97,15 @@ def joined(environment: Mapping[str, str]) -> World | None:
             f"LOCAL_WORLD_SIZE={local_size} name no rank, or MASTER_ADDR is missing: start with torchrun"
         )
     return World(rank, size, local_rank, local_size)
+
+
+def refuse_more_ranks_than(devices: int, world: World) -> None:
+    """Raises TrainingError where the host has GPUs, but none for this rank."""
+    if devices and world.local_rank >= devices:
+        raise TrainingError(
+            f"torchrun started {world.local_size} processes on a host with {devices} GPUs: "
+            f"start it with --nproc-per-node {devices}"
+        )
 
 
 def free_port() -> int:
