@@ -53,7 +53,7 @@ def test_variables_that_name_no_rank_are_refused(wrong: dict[str, str]) -> None:
 def test_a_rank_for_which_there_is_no_gpu_is_refused() -> None:
     refuse_more_ranks_than(0, World(3, 4, 3, 4))
     refuse_more_ranks_than(4, World(3, 4, 3, 4))
-    with pytest.raises(TrainingError, match="4 processes on a host with 2 GPUs: .* --nproc-per-node 2"):
+    with pytest.raises(TrainingError, match=r"4 processes on a host with 2 GPUs: .* --nproc-per-node 2"):
         refuse_more_ranks_than(2, World(3, 4, 3, 4))
 
 
