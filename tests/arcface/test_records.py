@@ -123,3 +123,9 @@ def test_a_damaged_rec_or_an_idx_of_another_is_refused(tmp_path: Path, how: str,
     damaged(write(tmp_path, faces()), how)
     with pytest.raises(TrainingError, match=message):
         find(tmp_path, None)
+
+
+def test_a_table_beside_records_is_said_not_to_be_read(tmp_path: Path) -> None:
+    write(tmp_path, faces())
+    (tmp_path / "labels.csv").write_text("file,identity\n1.jpg,anna\n")
+    assert find(tmp_path, None).notes == ("record_files=1", "labels_table_not_read=1")

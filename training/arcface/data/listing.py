@@ -113,7 +113,7 @@ def _from_packed(
             f"keep either in this channel"
         )
     if suffixes == {records.SUFFIX}:
-        return _from_records(root, packed, channel)
+        return _from_records(root, packed, table, channel)
     found, spans = shards.scan(root, packed, IMAGE_SUFFIXES, read_labels(table) if table else None, channel)
     if not found.files:
         asked = f" that {table.name} names" if table else ""
@@ -126,14 +126,14 @@ def _from_packed(
     return Listing.of(root, list(zip(found.files, found.identities, strict=True)), notes, spans)
 
 
-def _from_records(root: Path, packed: Sequence[str], channel: str) -> Listing:
+def _from_records(root: Path, packed: Sequence[str], table: Path | None, channel: str) -> Listing:
     names = read_names(root, channel)
     pairs, spans = [], []
     for number, file in enumerate(packed):
         for record, identity in records.scan(root / file, names, channel):
             pairs.append((f"{file}/{record.key}", identity))
             spans.append((number, record.offset, record.size))
-    notes = [f"record_files={len(packed)}"]
+    notes = [f"record_files={len(packed)}", *(["labels_table_not_read=1"] if table else [])]
     return Listing.of(root, pairs, notes, Spans.of(packed, spans, records=True))
 
 
