@@ -1,6 +1,5 @@
 """One rank's job from top to bottom: find, decode, split, train, verify, write the model."""
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,27 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from training.arcface import finetune, hardware, outputs, tracking, trouble, weights
 from training.arcface.about import About
 from training.arcface.best import LAST
 from training.arcface.channels import Data, load_data
-from training.arcface.data.order import STATISTICS, generator
-from training.arcface.data.store import Dataset
 from training.arcface.distributed import World
-from training.arcface.learner import Learner, fresh_backbone, to_input
+from training.arcface.learner import Learner, fresh_backbone
 from training.arcface.loop import Loop, Plan, Progress
 from training.arcface.margins import Margin
 from training.arcface.saving import Saver, fingerprint, prepare
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
 from training.arcface.tracking import Trackers
-from training.arcface.verification.evaluate import SetResult, evaluate
+from training.arcface.verifier import Verifier, embedded, settle_statistics
 from training.jobs.contract import ContainerPaths
 
 Log = Callable[[str], None]
-STATISTICS_IMAGES = 192
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,7 @@ def _train(job: Job, world: World, stop: Stop, log: Log, *, trackers: Trackers) 
     data = load_data(job.paths, settings, job.scratch, world, stop=stop, log=log)
     marks = fingerprint(settings, data.train.listing)
     batch = prepare(job.paths.checkpoints, marks, world, log, resume=job.resume)
-    plan = Plan.make(len(data.train.listing), settings, world, embedded=_embedded(data), batch=batch)
+    plan = Plan.make(len(data.train.listing), settings, world, embedded=embedded(data), batch=batch)
     classes = len(data.train.listing.identities)
     machine = hardware.describe(settings, world, job.hosts, plan, classes)
     log(machine)
@@ -77,24 +71,10 @@ def _train(job: Job, world: World, stop: Stop, log: Log, *, trackers: Trackers) 
     with Saver(job.paths.checkpoints, learner, plan, marks, log) as saver:
         progress = saver.resume()
         tracking.replay(trackers, progress.curve, progress.verifications)
-        scored: dict[int, tuple[SetResult, ...]] = {}  # by step: of the best weights, and of the last
+        verifier = Verifier(learner, data, plan, progress, log)
         if pretrained and not progress.step:
             settle = partial(settle_statistics, learner, data.train, plan)
             finetune.start_centres(learner, data.train, pretrained, stop, log, settle=settle)
-
-        def verification() -> dict[str, Any] | None:
-            if progress.step:  # before the first step the untrained network is measured as it is
-                settle_statistics(learner, data.train, plan)
-            learner.share_buffers()
-            _agree(learner, log)
-            if not data.sets:
-                return None
-            for step in set(scored) - {(progress.best or {}).get("step")}:
-                del scored[step]
-            found = evaluate(learner.embed, data.sets, world, log)
-            scored[progress.step] = found.sets
-            return found.figures
-
         Loop(
             learner,
             data.train,
@@ -102,30 +82,19 @@ def _train(job: Job, world: World, stop: Stop, log: Log, *, trackers: Trackers) 
             progress,
             stop=stop,
             save=saver.save,
-            verify=verification,
+            verify=verifier.verify,
             log=log,
             keep_best=saver.keep_best,
             reload=saver.reload,
             trackers=trackers,
         ).run()
         step = _take_shown(learner, saver, progress)
-    if data.sets and step not in scored:  # they were scored before an interruption
-        exported = partial(learner.embed, network=learner.backbone)
-        scored[step] = evaluate(exported, data.sets, world, _unheard).sets
+    sets = verifier.scores(step)
     figures = _figures(data, progress, step, time.monotonic() - started)
-    outcome = outputs.Outcome(figures, scored.get(step, ()), machine) if world.rank == 0 else None
+    outcome = outputs.Outcome(figures, sets, machine) if world.rank == 0 else None
     outputs.write(job.paths, job.about, learner, data, outcome)
     trackers.finished(progress.step, figures)
     log(f"model written to {job.paths.model} seconds={time.monotonic() - started:.1f}")
-
-
-def _unheard(line: str) -> None:
-    """Where these figures are in the log already."""
-
-
-def _embedded(data: Data) -> int:
-    """Forward passes of one verification: each verified image twice, and the statistics before."""
-    return STATISTICS_IMAGES + 2 * sum(one.count for one in data.sets)
 
 
 # -- Learner -----------------------------------------------------------------------------------------------
@@ -150,18 +119,6 @@ def _learner(
     return Learner(backbone, classes, settings, world, compiled=compiled)
 
 
-def settle_statistics(learner: Learner, dataset: Dataset, plan: Plan) -> None:
-    """BatchNorm's statistics, from images that the seed draws: they change nothing in training itself."""
-    order = generator(learner.settings.seed, STATISTICS).permutation(plan.images)
-    share = min(plan.batch // learner.world.size, learner.settings.batch_size)
-    chosen = [order[start : start + share] for start in range(0, min(plan.images, STATISTICS_IMAGES), share)]
-    learner.estimate_statistics(
-        to_input(dataset.images.take(indices)[0], learner.world.device)
-        for indices in chosen
-        if len(indices) > 1
-    )
-
-
 def _take_shown(learner: Learner, saver: Saver, progress: Progress) -> int:
     """Puts what is to be exported into `backbone`: the best weights, or the last; gives their step."""
     best = progress.best if learner.settings.best_metric != LAST else None
@@ -169,24 +126,6 @@ def _take_shown(learner: Learner, saver: Saver, progress: Progress) -> int:
         return int(best["step"])
     learner.load_evaluated(learner.evaluated())
     return progress.step
-
-
-def _agree(learner: Learner, log: Log) -> None:
-    """Tells whether every rank has the same weights. Raises RuntimeError where they differ: our own fault."""
-    if learner.world.size == 1:
-        return
-    digests = learner.world.gather_objects(digest(learner.backbone))
-    if len(set(digests)) > 1:
-        raise RuntimeError(f"the ranks' weights differ: {digests}")
-    log(f"ranks_agree=true ranks={len(digests)} weights={digests[0]}")
-
-
-def digest(module: nn.Module) -> str:
-    """Twelve digits that tell two sets of weights apart."""
-    total = hashlib.sha256()
-    for value in module.state_dict().values():
-        total.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()[:12]
 
 
 # -- Figures -----------------------------------------------------------------------------------------------
