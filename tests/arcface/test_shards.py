@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.arcface.examples import picture
+from training.arcface.channels import fast_file
 from training.arcface.data.listing import Listing, find
 from training.arcface.data.store import Decoding, StreamedImages, open_dataset
 from training.arcface.distributed import World
@@ -64,6 +66,23 @@ def test_images_are_read_in_place_whether_decoded_before_or_when_asked(
     assert isinstance(dataset.images, StreamedImages) == (cache_bytes == 1)
     pixels, _ = dataset.images.take(np.array([3, 0, 2]))
     assert (pixels == np.stack([picture(2, 0), picture(0, 0), picture(1, 1)])).all()
+
+
+def test_shards_of_a_fast_file_channel_are_copied_where_their_pixels_do_not_fit(tmp_path: Path) -> None:
+    listing = find(two_shards(tmp_path / "images"), None)
+    (tmp_path / "scratch").mkdir()
+    decoding = Decoding(tmp_path / "scratch", cache_bytes=1, fast_file=frozenset(["images"]))
+    dataset, _ = open_dataset(listing, World(), decoding, "images")
+    shutil.rmtree(tmp_path / "images")
+    assert (dataset.images.take(np.array([2]))[0][0] == picture(1, 1)).all()
+
+
+def test_the_services_file_says_which_channels_are_streamed(tmp_path: Path) -> None:
+    config = tmp_path / "inputdataconfig.json"
+    assert fast_file(config) == frozenset()
+    modes = {"images": {"TrainingInputMode": "FastFile"}, "labels": {"TrainingInputMode": "File"}, "cfg": {}}
+    config.write_text(json.dumps(modes))
+    assert fast_file(config) == {"images"}
 
 
 def test_held_out_images_of_shards_keep_their_place(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a rank makes of its channels: whom to train on, and whom to verify on."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,7 @@ def load_data(
         settings.max_unreadable,
         check_stop=stop.check,
         listed_in=paths.output_data,
+        fast_file=fast_file(paths.input_data_config),
     )
 
     reports: dict[str, DecodeReport] = {}
@@ -83,3 +85,11 @@ def load_data(
     of_group = groups.read([images, labels], table_of(images, labels))
     one = of_identities("held_out", held_out, settings.seed, of_group)
     return Data(whole.of_identities(~chosen), held_out, sets=(one,), decoded=reports["images"])
+
+
+def fast_file(config: Path) -> frozenset[str]:
+    """The channels that the service streams from S3, by its inputdataconfig.json; none without that file."""
+    if not config.is_file():
+        return frozenset()
+    channels = json.loads(config.read_text(encoding="utf-8"))
+    return frozenset(name for name, one in channels.items() if one.get("TrainingInputMode") == "FastFile")

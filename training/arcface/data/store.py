@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from training.arcface.data.decode import SIZE, Pixels, UnreadableError, decode
 from training.arcface.data.listing import Listing
-from training.arcface.data.places import Indices
+from training.arcface.data.places import Indices, bytes_of, copy_shards
 from training.arcface.data.unreadable import TABLE_NAME, add_to_table, refuse_unreadable, write_table
 from training.arcface.distributed import World
 from training.arcface.errors import TrainingError
@@ -159,6 +159,7 @@ class Decoding:
     cache_bytes: int = CACHE_BYTES_LIMIT
     check_stop: Callable[[], None] = lambda: None
     listed_in: Path | None = None  # the folder for the table of unreadable files
+    fast_file: frozenset[str] = frozenset()  # the channels that are read from S3 as they are read here
 
     @property
     def threads(self) -> int:
@@ -173,6 +174,7 @@ def open_dataset(
     if world.from_first(needed > min(decoding.cache_bytes, shutil.disk_usage(decoding.scratch).free // 2)):
         folder = decoding.listed_in
         found = partial(add_to_table, folder, channel) if folder else _unheard
+        listing = _brought_near(listing, world, decoding, channel)
         streamed = StreamedImages(listing, decoding.threads, decoding.max_unreadable, found)
         return Dataset(listing, streamed), DecodeReport(len(listing), streamed=True)
     pixels, status = _pixel_file(len(listing), world, decoding.scratch)
@@ -188,6 +190,20 @@ def open_dataset(
     good[list(unreadable)] = False
     images = CachedImages(pixels, np.arange(len(listing)))
     return Dataset(listing, images).keep(good), report
+
+
+def _brought_near(listing: Listing, world: World, decoding: Decoding, channel: str) -> Listing:
+    """Shards of a FastFile channel as copies, where the disk has room: there each image is a request to S3."""
+    if listing.spans is None or channel not in decoding.fast_file:
+        return listing
+    shards, near = listing.spans.shards, decoding.scratch / channel
+    room = shutil.disk_usage(decoding.scratch).free // 2
+    if world.from_first(bytes_of(listing.root, shards) > room):
+        return listing
+    if world.local_rank == 0:
+        copy_shards(listing.root, shards, near, decoding.check_stop)
+    world.barrier()
+    return replace(listing, root=near)
 
 
 _RESIZED = 1
