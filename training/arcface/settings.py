@@ -1,8 +1,9 @@
 """The configuration as a typed value: one field for each knob in training/jobs/algorithms.py."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from training.jobs.algorithms import ARCFACE_KNOBS
 
@@ -57,3 +58,9 @@ class Settings:
     def from_config(cls, config: Mapping[str, Any]) -> "Settings":
         """From what `training.jobs.config.resolve` gives."""
         return cls(**config)
+
+    def public(self) -> dict[str, Any]:
+        """As others may read them: an address without the password that may be in it."""
+        parts = urlsplit(self.tracking_uri)
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return {**asdict(self), "tracking_uri": bare}

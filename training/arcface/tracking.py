@@ -15,7 +15,6 @@ from typing import Any, Protocol, Self
 
 from training.arcface.about import About
 from training.arcface.errors import StoppedError, first_line
-from training.arcface.report.model import public
 from training.arcface.settings import Settings
 
 Log = Callable[[str], None]
@@ -178,7 +177,7 @@ class MLflow:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
-        given, bare = self._settings.tracking_uri, public(self._settings)["tracking_uri"]
+        given, bare = self._settings.tracking_uri, self._settings.public()["tracking_uri"]
         # An error may quote the password with the address.
         why = first_line(ConnectionError(str(_root(error)).replace(given.rstrip("/"), bare.rstrip("/"))))
         self._tell(f"tracking mlflow failed: {bare}: {why}: training goes on without it")
@@ -203,7 +202,7 @@ class MLflow:
         tags = {JOB_TAG: name, "facetrain.dataset": self._about.dataset}
         run = client.create_run(experiment, run_name=name or None, tags=tags).info.run_id
         client.log_batch(
-            run, params=[Param(key, str(value)) for key, value in public(self._settings).items()]
+            run, params=[Param(key, str(value)) for key, value in self._settings.public().items()]
         )
         return client, run
 

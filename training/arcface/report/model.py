@@ -3,10 +3,8 @@
 import csv
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import torch
 from safetensors.torch import save_file
@@ -45,14 +43,7 @@ def write_model(
         _write_tensors(folder / "head.safetensors", {"centres": centres.detach().float().cpu()}, settings)
     export_onnx(backbone, folder / "model.onnx")
     _write_classes(folder / "classes.csv", trained_on)
-    write_json(folder / "config.json", {"algorithm": "arcface", **public(settings), "input": INPUT})
-
-
-def public(settings: Settings) -> dict[str, Any]:
-    """The settings as others may read them: an address without the password that may be in it."""
-    parts = urlsplit(settings.tracking_uri)
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    return {**asdict(settings), "tracking_uri": bare}
+    write_json(folder / "config.json", {"algorithm": "arcface", **settings.public(), "input": INPUT})
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -12,7 +12,6 @@ from markupsafe import Markup
 from training.arcface.report import charts, words
 from training.arcface.report.charts import Chart
 from training.arcface.report.facts import Facts, Figures, SetScores
-from training.arcface.report.model import public
 from training.arcface.report.thumbnails import Pair, hardest
 from training.jobs.algorithms import ARCFACE_KNOBS
 
@@ -148,7 +147,7 @@ def _set_view(index: int, facts: Facts, scored: SetScores, figures: Figures) -> 
 def _settings(facts: Facts) -> list[Setting]:
     return [
         Setting(name, value, ARCFACE_KNOBS[name].default, ARCFACE_KNOBS[name].doc)
-        for name, value in public(facts.settings).items()
+        for name, value in facts.settings.public().items()
     ]
 
 
