@@ -193,7 +193,7 @@ def open_dataset(
 
 
 def _brought_near(listing: Listing, world: World, decoding: Decoding, channel: str) -> Listing:
-    """Shards of a FastFile channel as copies, where the disk has room: there each image is a request to S3."""
+    """A FastFile channel with copies of its shards, where they fit: there each image is a request to S3."""
     if listing.spans is None or channel not in decoding.fast_file:
         return listing
     shards, near = listing.spans.shards, decoding.scratch / channel
