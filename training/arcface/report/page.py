@@ -12,7 +12,7 @@ from markupsafe import Markup
 from training.arcface.report import charts, words
 from training.arcface.report.charts import Chart
 from training.arcface.report.facts import Facts, Figures, SetScores
-from training.arcface.report.thumbnails import Pair, hardest
+from training.arcface.report.thumbnails import PAIRS, PAIRS_OF_MANY, Pair, hardest
 from training.jobs.algorithms import ARCFACE_KNOBS
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -140,7 +140,7 @@ def _set_view(index: int, facts: Facts, scored: SetScores, figures: Figures) -> 
     )
     if not facts.settings.thumbnails or threshold is None:
         return SetView(scored.name, figures, points, drawn)
-    alike, unlike = hardest(scored, threshold)
+    alike, unlike = hardest(scored, threshold, PAIRS if len(facts.sets) <= 2 else PAIRS_OF_MANY)
     return SetView(scored.name, figures, points, drawn, alike, unlike)
 
 

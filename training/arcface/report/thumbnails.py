@@ -11,7 +11,8 @@ from PIL import Image
 
 from training.arcface.report.facts import SetScores
 
-PAIRS = 8
+PAIRS = 8  # of each kind
+PAIRS_OF_MANY = 4  # where there are more than two sets
 QUALITY = 82
 
 
