@@ -120,6 +120,22 @@ def test_the_undisturbed_run_did_learn_something(undisturbed: tuple[Learner, Pro
     assert [row["step"] for row in progress.verifications] == [0, 3, 6, 9]
 
 
+def test_everything_that_learns_is_in_a_checkpoint(tmp_path: Path) -> None:
+    rich: dict[str, Any] = {
+        "optimizer": "adamw",
+        "loss": "adaface",
+        "ema": 0.9,
+        "sample_rate": 0.5,
+        "accumulate": 2,
+    }
+    settings = replace(SETTINGS, batch_size=3, lr=0.01, **rich)
+    expected, _ = run_part(tmp_path / "undisturbed", None, settings)
+    run_part(tmp_path / "stopped", 4, settings)
+    learner, _ = run_part(tmp_path / "stopped", None, settings)
+    assert_equal_states(learner.state(), expected.state())
+    assert_equal_states(learner.rows(), expected.rows())
+
+
 OTHERS: tuple[dict[str, Any], ...] = (
     {"lr": 0.05},
     {"epochs": 4},
