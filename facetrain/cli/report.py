@@ -13,7 +13,7 @@ from facetrain.cli.options import AsJson, Cloud, Local, Stage, deployment
 Job = Annotated[
     str | None,
     typer.Argument(
-        metavar="[JOB]",
+        metavar="JOB",
         help="The job's name, or a beginning of it that no other has; without it, the newest job.",
         show_default=False,
     ),
