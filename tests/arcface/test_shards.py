@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 import shutil
 import tarfile
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from PIL import Image
 from tests.arcface.examples import picture
 from training.arcface.channels import fast_file
 from training.arcface.data.listing import Listing, find
+from training.arcface.data.places import SpanReader, Spans
 from training.arcface.data.store import Decoding, StreamedImages, open_dataset
 from training.arcface.distributed import World
 from training.arcface.errors import TrainingError
@@ -90,6 +92,16 @@ def test_held_out_images_of_shards_keep_their_place(tmp_path: Path) -> None:
     dataset, _ = open_dataset(listing, World(), Decoding(tmp_path, cache_bytes=1))
     assert listing.identities == ("ben", "carl")
     assert (dataset.images.take(np.array([1]))[0][0] == picture(2, 0)).all()
+
+
+def test_thousands_of_shards_may_be_open_where_the_system_allows_it(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (500, before[1]))
+        SpanReader(tmp_path, Spans.of([f"{number}.tar" for number in range(600)], []))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 600
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_each_shard_is_read_from_its_beginning_to_its_end(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Where the bytes of each image are: a file of its own, or a span of a shard, read in place."""
 
 import os
+import resource
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +74,7 @@ class SpanReader:
         self.root, self.spans = root, spans
         self.descriptors: dict[int, int] = {}
         self.lock = Lock()
+        _allow_open_files(len(spans.shards) + OTHER_FILES)
 
     def read(self, index: int) -> bytes:
         spans = self.spans
@@ -99,6 +101,17 @@ class SpanReader:
     def __del__(self) -> None:
         for descriptor in self.descriptors.values():
             os.close(descriptor)
+
+
+OTHER_FILES = 256  # that a process may have open beside the shards
+
+
+def _allow_open_files(count: int) -> None:
+    """Up to what the system allows: often it lets a process have 1,024, and more if it asks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft not in (hard, resource.RLIM_INFINITY) and soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 COPIED_AT_ONCE = 8  # shards: one alone does not fill the network
