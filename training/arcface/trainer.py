@@ -71,7 +71,7 @@ def _train(job: Job, world: World, stop: Stop, log: Log, *, trackers: Trackers) 
     with Saver(job.paths.checkpoints, learner, plan, marks, log) as saver:
         progress = saver.resume()
         tracking.replay(trackers, progress.curve, progress.verifications)
-        verifier = Verifier(learner, data, plan, progress, log)
+        verifier = Verifier(learner, data, plan, progress, log, pretrained=pretrained is not None)
         if pretrained and not progress.step:
             settle = partial(settle_statistics, learner, data.train, plan)
             finetune.start_centres(learner, data.train, pretrained, stop, log, settle=settle)

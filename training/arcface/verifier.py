@@ -25,14 +25,24 @@ class Verifier:
     """
 
     def __init__(
-        self, learner: Learner, data: Data, plan: Plan, progress: Progress, log: Callable[[str], None]
+        self,
+        learner: Learner,
+        data: Data,
+        plan: Plan,
+        progress: Progress,
+        log: Callable[[str], None],
+        *,
+        pretrained: bool,
     ):
+        self.pretrained = pretrained
         self.learner, self.data, self.plan, self.progress, self.log = learner, data, plan, progress, log
         self.scored: dict[int, tuple[SetResult, ...]] = {}  # by step
 
     def verify(self) -> dict[str, Any] | None:
         """The figures; None where there is nothing to verify on."""
-        if self.progress.step:  # before the first step the untrained network is measured as it is
+        # Pretrained weights are first measured as they came. Fresh ones have no statistics of their own: with
+        # those of their construction a network of a hundred layers overflows.
+        if self.progress.step or not self.pretrained:
             settle_statistics(self.learner, self.data.train, self.plan)
         self.learner.share_buffers()
         _agree(self.learner, self.log)
