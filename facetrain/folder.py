@@ -11,17 +11,9 @@ from facetrain.errors import InputError
 from training.jobs import contract, manifest
 from training.jobs.algorithms import ALGORITHMS, Knob
 from training.jobs.config import convert
+from training.jobs.images import IMAGE_SUFFIXES
 from training.jobs.problems import Problem, did_you_mean
 from training.jobs.uri import KEY_BYTES_LIMIT
-
-# What the trainer takes for an image (a test compares the two lists).
-IMAGE_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("avif", "bmp", "gif", "heic", "heif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm"),
-        *("pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
-    )
-)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from facetrain import folder
 from facetrain.storage import sha256_of
 from tests.cli.conftest import PLATFORM, Facetrain
 from tests.cli.fake_aws import FakeAws, Object
-from training.arcface.data import listing
 from training.jobs.request import job_name
 from training.jobs.uri import S3Uri
 
@@ -287,10 +285,6 @@ def test_ctrl_c_leaves_no_manifest(facetrain: Facetrain, aws: FakeAws, photos: P
     aws.refuse_put = interrupt
     assert facetrain("dataset", "push", photos, "staff").code == 130
     assert "manifest.json" not in keys(aws)
-
-
-def test_what_counts_as_an_image_is_what_the_trainer_reads() -> None:
-    assert folder.IMAGE_SUFFIXES == listing.IMAGE_SUFFIXES
 
 
 def test_large_files_are_known_by_the_digest_of_their_parts(tmp_path: Path) -> None:

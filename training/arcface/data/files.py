@@ -7,17 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.arcface.errors import TrainingError
-
-# What Pillow may be able to read. HEIC is here so that phone pictures are reported as
-# unreadable, not passed over.
-IMAGE_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("avif", "bmp", "gif", "heic", "heif", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm"),
-        *("pgm", "png", "pnm", "ppm", "tga", "tif", "tiff", "webp"),
-    )
-)
-
+from training.jobs.images import IMAGE_SUFFIXES
 
 _CANNOT_BE_WRITTEN = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.arcface.data import records, shards
-from training.arcface.data.files import IMAGE_SUFFIXES, Present, files_below, is_image
+from training.arcface.data.files import Present, files_below, is_image
 from training.arcface.data.labels import GROUPS_NAME, read_labels
 from training.arcface.data.names import read_names
 from training.arcface.data.places import FileReader, Reader, SpanReader, Spans
 from training.arcface.errors import TrainingError
+from training.jobs.images import IMAGE_SUFFIXES
 
 ARCHIVE_SUFFIXES = frozenset((".7z", ".bz2", ".gz", ".idx", ".rar", ".tgz", ".xz", ".zip", ".zst"))
 LABELS_NAME = "labels.csv"
