@@ -6,11 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from facetrain import demo, pretrain
 from facetrain.cli.entry import run
 from facetrain.demo import Outcome
+from facetrain.faces import write_folders
 from facetrain.folder import Folder
 from training.jobs import manifest
 from training.jobs.platform import Platform
@@ -54,7 +57,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Folder]:
 
     def drawn(scratch: Path, *_: object) -> Path:
         (scratch / "faces" / "nobody").mkdir(parents=True)
-        (scratch / "faces" / "nobody" / "0.jpg").write_bytes(b"x")
+        Image.new("RGB", (112, 112)).save(scratch / "faces" / "nobody" / "0.jpg")
         return scratch / "faces"
 
     monkeypatch.setattr(demo, "deployed", deployed)
@@ -131,3 +134,13 @@ def test_pretraining_alone_is_refused_for_there_is_nothing_to_fine_tune_on(
 ) -> None:
     assert run(["demo", "--pretrain"]) == 2
     assert "--pretrain: needs --faces DIR" in capsys.readouterr().err
+
+
+def test_drawn_faces_are_made_grey_and_cut_the_same_way_on_every_machine(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_folders(tmp_path / name, identities=1, images=2)
+        pretrain.hardened(tmp_path / name)
+    pictures = [np.asarray(Image.open(path)) for path in sorted(tmp_path.rglob("*.jpg"))]
+    assert [picture.shape for picture in pictures] == [(112, 112)] * 4
+    assert np.array_equal(pictures[0], pictures[2])
+    assert np.array_equal(pictures[1], pictures[3])
