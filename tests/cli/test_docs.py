@@ -18,13 +18,7 @@ from training.jobs.platform import Platform
 from training.jobs.uri import S3Uri
 
 ROOT = Path(__file__).parents[2]
-PAGES = [
-    ROOT / "README.md",
-    *(
-        ROOT / "docs" / name
-        for name in ("manifest.md", "local.md", "outputs.md", "evaluation.md", "training.md")
-    ),
-]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MANIFEST_PAGE = (ROOT / "docs" / "manifest.md").read_text()
 EVERY_COMMAND = sorted({command for page in PAGES for command in commands(page.read_text())})
 
