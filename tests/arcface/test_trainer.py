@@ -148,6 +148,14 @@ def test_compiling_waits_for_runs_that_are_long_enough(monkeypatch: pytest.Monke
     assert not hardware.compiles("off", device, 10**9)
 
 
+def test_on_a_cpu_mobilefacenet_is_compiled_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    cpu = torch.device("cpu")
+    assert not hardware.compiles("auto", cpu, 10**9, "mbf")
+    assert hardware.compiles("auto", cpu, 10**9, "r18")
+    assert hardware.compiles("on", cpu, 1, "mbf")
+
+
 def test_without_a_compiler_nothing_is_compiled_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _: None)
     assert not hardware.compiles("auto", World().device, 10**9)

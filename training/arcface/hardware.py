@@ -14,8 +14,10 @@ from training.arcface.plan import Plan
 from training.arcface.settings import Settings
 
 # Compiling takes about a minute; these many images must follow on one device for it to come back
-# (measured: MobileFaceNet on two processors 36 → 60 images a second; on a GPU the gain is smaller).
+# (measured by bench/step.py: r18 on two processors gains a sixth; on a GPU the gain is smaller).
 PAYS_AFTER_IMAGES = {"cpu": 20_000, "cuda": 1_000_000}
+# On a CPU it never does for these: their layers (layers.py) are as fast without.
+NEVER_PAYS_ON_CPU = ("mbf", "mbf_large")
 
 
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -30,8 +32,10 @@ def precision(choice: str, device: torch.device) -> torch.dtype:
     return TYPES[choice]
 
 
-def compiles(choice: str, device: torch.device, images: int) -> bool:
+def compiles(choice: str, device: torch.device, images: int, network: str = "") -> bool:
     """Whether to use torch.compile for a run that sees so many images on this device."""
+    if choice == "auto" and device.type == "cpu" and network in NEVER_PAYS_ON_CPU:
+        return False
     if choice == "auto":
         has_compiler = shutil.which(os.environ.get("CXX", "g++")) is not None
         return has_compiler and images >= PAYS_AFTER_IMAGES[device.type]

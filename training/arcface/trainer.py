@@ -109,7 +109,7 @@ def _learner(
         weights.load_into(backbone, pretrained, settings.network)
         log(f"weights loaded from {pretrained.name}")
     images = plan.total * plan.batch // world.size
-    compiled = hardware.compiles(settings.compile, world.device, images)
+    compiled = hardware.compiles(settings.compile, world.device, images, settings.network)
     log(
         f"plan steps={plan.total} steps_per_epoch={plan.per_epoch} batch={plan.batch} parts={plan.parts} "
         f"compile={compiled}"
