@@ -22,7 +22,7 @@ IDENTITIES = 64  # of the drawn faces
 NEAREST = 0.8  # share of a drawn picture's width that is left at least
 MODEL = "model.tar.gz"
 FOR_PRETRAINING = ("lr=0.1", "margin=0.2", "epochs=5", "max_steps=200", "holdout_fraction=0")
-FOR_FINE_TUNING = ("lr=0.03", "holdout_fraction=0.25", f"pretrained={MODEL}")
+FOR_FINE_TUNING = ("lr=0.04", "holdout_fraction=0.25", f"pretrained={MODEL}")
 
 
 @dataclass
