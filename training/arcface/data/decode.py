@@ -48,15 +48,25 @@ def read_bytes(path: Path | str) -> bytes:
     """What a file holds. Raises UnreadableError where it is no ordinary file, or cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for its writer
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableError("is no ordinary file")
             if status.st_size > BYTES_LIMIT:
                 raise UnreadableError(f"is larger than {BYTES_LIMIT // 2**20} MB")
-            return file.read()
+            return _read(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise UnreadableError(_reason(error)) from None
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """Up to `size` bytes. Without a file object, for making one takes as long as reading."""
+    data = os.read(descriptor, size)
+    while len(data) < size and (more := os.read(descriptor, size - len(data))):
+        data += more
+    return data
 
 
 def decode(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> tuple[Pixels, bool]:
