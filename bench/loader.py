@@ -29,7 +29,7 @@ from training.arcface.data.store import Decoding, Images, StreamedImages, open_d
 from training.arcface.distributed import World
 from training.arcface.learner import to_input
 
-IMAGES, BATCH, ROUNDS = 1024, 128, 5
+IMAGES, BATCH, ROUNDS = 1024, 128, 9
 RATIO_LIMIT = 2.0
 KINDS = {"4:4:4": 0, "4:2:0": 2}  # how colours are kept: at every pixel, or at every fourth
 CPU = torch.device("cpu")
