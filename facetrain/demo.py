@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from facetrain import dataset, jobs
+from facetrain import dataset, jobs, reports
 from facetrain.client import Connection, Deployment, code, discover, is_missing
 from facetrain.errors import InputError, OperationError
 from facetrain.faces import write_folders
@@ -30,6 +30,7 @@ FEWEST_IDENTITIES = 4  # two to learn from, and two kept out, so that there are 
 HYPERPARAMETERS = ("network=mbf", "batch_size=16", "scale=32", "margin=0.3", "epochs=4", "max_steps=75")
 FOR_DRAWN_FACES = ("lr=0.05", "holdout_fraction=0.2")
 FOR_PHOTOGRAPHS = ("lr=0.1", "holdout_fraction=0.25")
+REPORTS = Path("reports")  # where `facetrain report` puts them, too
 COMPLETED = "Completed"
 START_SECONDS = 60  # the longest from the drop to its job; it is about two
 
@@ -44,6 +45,7 @@ class Outcome:
     job_name: str = ""
     status: str = ""
     model: str | None = None
+    report: str | None = None  # the page, on this machine
     accuracy: float | None = None  # on identities never trained on
     accuracy_before_training: float | None = None
     eer: float | None = None
@@ -78,6 +80,8 @@ def run(faces: Path | None, name: str, keep: bool, progress: Progress, watch: Wa
             require_enough(folder)
         with deployed(name, keep, outcome, progress) as deployment:
             train(deployment, folder, outcome, progress, watch)
+            if outcome.completed:
+                outcome.report = str(reports.fetch(deployment, outcome.job_name, REPORTS))
     return outcome
 
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from facetrain import demo
+from facetrain import demo, reports
 from facetrain.client import Deployment
 from facetrain.demo import Outcome, Progress, Watch
 from facetrain.folder import File, Folder, read_folder
@@ -64,7 +64,9 @@ def run(faces: Path, name: str, keep: bool, progress: Progress, watch: Watch) ->
             if completes(drawn_ones, first, "demo-drawn") and completes(own, second, "demo-scratch"):
                 tuned = read_folder(faces, demo.HYPERPARAMETERS + FOR_FINE_TUNING)
                 weights = fetch(deployment, first, Path(scratch))
-                completes(with_weights(tuned, weights), third, "demo-fine-tuned")
+                if completes(with_weights(tuned, weights), third, "demo-fine-tuned"):
+                    for job in (second, third):
+                        job.report = str(reports.fetch(deployment, job.job_name, demo.REPORTS))
     return compared
 
 

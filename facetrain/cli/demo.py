@@ -124,6 +124,7 @@ def _report(outcome: "Outcome") -> None:
             "status": outcome.status,
             "reason": outcome.failure_reason,
             "model": outcome.model,
+            "report": outcome.report,
             "accuracy": worth,
             "time": f"{sum(outcome.seconds.values()):.0f} s ({times})",
         }
@@ -145,6 +146,8 @@ def _report_comparison(compared: "Comparison") -> None:
     ]
     output.put_table(("", "name", "status", "accuracy", "EER", "TAR at FAR 1e-2"), rows)
     for job in compared.jobs:
+        if job.report:
+            output.put(f"report  {job.report}")
         if job.failure_reason:
             output.say(f"{job.job_name}: {job.failure_reason}")
 

@@ -55,6 +55,11 @@ def test_a_pushed_folder_becomes_a_model(facetrain: Local, folder: Path) -> None
     assert "validation:auc" in shown["metrics"]
     assert shown["model"].endswith(f"/outputs/pushed/{pushed['job_name']}/output/model.tar.gz")
 
+    reported = json.loads(facetrain("report", pushed["job_name"], "--no-open", "--json", "-o", folder))
+    page = Path(reported["report"]).read_text()
+    assert pushed["job_name"] in page
+    assert "data:image/" in page  # the hardest pairs
+
 
 def test_a_second_push_sends_the_manifest_alone_and_a_job_can_be_stopped(
     facetrain: Local, folder: Path

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facetrain import demo, pretrain
+from facetrain import demo, pretrain, reports
 from facetrain.cli.entry import run
 from facetrain.demo import Outcome
 from facetrain.faces import write_folders
@@ -64,6 +64,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Folder]:
     monkeypatch.setattr(demo, "train", train)
     monkeypatch.setattr(demo, "drawn_faces", drawn)
     monkeypatch.setattr(pretrain, "fetch", fetch)
+    monkeypatch.setattr(reports, "fetch", lambda _, name, folder: folder / f"{name}.html")
     return given
 
 

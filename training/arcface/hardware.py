@@ -14,11 +14,10 @@ from training.arcface.plan import Plan
 from training.arcface.settings import Settings
 
 # Compiling takes about a minute; these many images must follow on one device for it to come back
-# (measured by bench/step.py: r18 on two processors gains a sixth; on a GPU the gain is smaller).
+# (measured by bench/step.py: r18 on two processors gains a quarter; on a GPU the gain is smaller).
 PAYS_AFTER_IMAGES = {"cpu": 20_000, "cuda": 1_000_000}
-# On a CPU it never does for these: their layers (layers.py) are as fast without.
-NEVER_PAYS_ON_CPU = ("mbf", "mbf_large")
-
+# On a CPU it hardly does for these: MobileFaceNet's layers (layers.py) gain a twentieth, a ViT's lose.
+NEVER_PAYS_ON_CPU = ("mbf", "mbf_large", "vit_t", "vit_s", "vit_b")
 
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Where the driver of NVIDIA's GPUs says which it is; containers see it too.
