@@ -36,8 +36,8 @@ KNOBS = {
 KILLS = int(os.environ.get("FACETRAIN_KILLS", "0"))
 
 
-def job(base: Path) -> ContainerPaths:
-    paths = write_job(base, KNOBS)
+def job(base: Path, **others: int) -> ContainerPaths:
+    paths = write_job(base, KNOBS | others)
     write_pictures(paths.channel("images"), 5, 5)
     return paths
 
@@ -106,7 +106,7 @@ def start_ranks(paths: ContainerPaths, size: int) -> list[BaseProcess]:
 
 
 def test_a_job_stopped_on_two_ranks_goes_on_with_three(tmp_path: Path) -> None:
-    paths = job(tmp_path)
+    paths = job(tmp_path, epochs=40)
     log = tmp_path / "log-2"
     two = start_ranks(paths, 2)
     processes.wait_for(log, "step=2/", 1, two[0])
@@ -126,4 +126,5 @@ def test_a_job_stopped_on_two_ranks_goes_on_with_three(tmp_path: Path) -> None:
     after = ended(paths)
     assert after["batch"] == 8  # of two ranks with four each
     assert len(after["rng"]) == 3
-    assert after["progress"]["epochs"][-1]["loss"] < before["epochs"][0]["loss"]
+    losses = [epoch["loss"] for epoch in after["progress"]["epochs"]]
+    assert sum(losses[-10:]) / 10 < losses[0] / 2  # steps of so few images vary much
