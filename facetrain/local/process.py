@@ -143,7 +143,13 @@ def strays(marks: Sequence[str], proc: Path = Path("/proc")) -> list[int]:
     return found
 
 
-def kill_strays(marks: Sequence[str]) -> None:
-    """End at once what a killed service may have left behind."""
-    for pid in strays(marks):
-        _signal(pid, signal.SIGKILL)
+def kill_strays(marks: Sequence[str], seconds: float = 10) -> None:
+    """End at once what a killed service may have left behind, and wait until it is gone.
+
+    One that starts another while it is looked for is found on the next look.
+    """
+    deadline = time.monotonic() + seconds
+    while (left := strays(marks)) and time.monotonic() < deadline:
+        for pid in left:
+            _signal(pid, signal.SIGKILL)
+        time.sleep(0.02)
