@@ -83,10 +83,11 @@ def embeddings(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Of every image, (n, d), and whether that image could be read, (n,); on every rank."""
     first, last = world.shard(-(-one.count // BATCH))
+    begin, end = first * BATCH, min(one.count, last * BATCH)
     shards, read, told = [], [], time.monotonic()
-    for start in range(first * BATCH, min(one.count, last * BATCH), BATCH):
+    for start in range(begin, end, BATCH):
         if time.monotonic() - told > PATIENCE_SECONDS:
-            log(f"embedding set={one.name} images={start - first * BATCH}/{(last - first) * BATCH}")
+            log(f"embedding set={one.name} images={start - begin}/{end - begin}")
             told = time.monotonic()
         wanted = np.arange(start, min(start + BATCH, one.count))
         pixels, taken = one.images.take(wanted)
