@@ -63,8 +63,9 @@ def test_each_host_starts_its_own_part_of_the_ranks() -> None:
 
 
 def test_a_free_port_can_be_taken() -> None:
-    with socket.create_server(("127.0.0.1", free_port())):
-        pass
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)) as server:
+        assert server.getsockname()[1] == port
 
 
 @pytest.mark.parametrize(("arguments", "resumes"), [([], True), (["--resume", "never"], False)])
