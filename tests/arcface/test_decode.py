@@ -11,7 +11,11 @@ import simplejpeg
 from PIL import Image
 
 from tests.arcface.examples import picture
-from training.arcface.data.decode import UnreadableError, decode, read_image
+from training.arcface.data.decode import PIXEL_LIMIT, Pixels, UnreadableError, decode, read_bytes
+
+
+def read_image(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[Pixels, bool]:
+    return decode(read_bytes(path), pixel_limit)
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("RGB", "png"), ("L", "pgm"), ("P", "gif"), ("CMYK", "tif")])

@@ -11,7 +11,7 @@ from insightface.model_zoo import get_model
 from tests.arcface.examples import REAL_DATA, TinyNetwork
 from training.arcface import backbones
 from training.arcface.backbones.vit import VisionTransformer
-from training.arcface.data.decode import read_image
+from training.arcface.data.decode import decode
 from training.arcface.errors import TrainingError
 from training.arcface.export import export_onnx
 from training.arcface.learner import to_input
@@ -82,7 +82,7 @@ def test_insightface_opens_it_and_gives_the_same_embeddings_of_real_faces(
     files = sorted((REAL_DATA / "att_faces").glob("s[1-4]/1.pgm"))
     if not files:
         pytest.skip(f"{REAL_DATA / 'att_faces'} is not here: the AT&T faces are not part of the project")
-    pixels = np.stack([read_image(file)[0] for file in files])
+    pixels = np.stack([decode(file.read_bytes())[0] for file in files])
     network = request.getfixturevalue(kind)
     export_onnx(network, tmp_path / "model.onnx")
     model = get_model(str(tmp_path / "model.onnx"))

@@ -30,7 +30,8 @@ def steps_of(world: World) -> dict[str, Tensor]:
         assert list(torch.tensor([0, *sizes]).cumsum(0)) == cuts(len(labels), plan.parts)
         parts = zip(torch.split(images, sizes), torch.split(labels, sizes), strict=True)
         losses.append(learner.step(parts, step, PLANNED.lr, plan.counts(world.size)))
-    centres = world.whole(learner.head.centres, learner.head.classes)
+    rows = learner.head.centres
+    centres = world.gather(rows, world.row_counts(len(rows)))
     return {"losses": torch.stack(losses), "centres": centres, **learner.backbone.state_dict()}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.arcface.data import split
 from training.arcface.data.listing import Listing, find, table_of
-from training.arcface.data.store import Dataset, DecodeReport, Decoding, open_dataset
+from training.arcface.data.store import Dataset, DecodeReport, Decoding, open_and_tell
 from training.arcface.distributed import World
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
@@ -62,9 +62,7 @@ def load_data(
     reports: dict[str, DecodeReport] = {}
 
     def opened(listing: Listing, channel: str) -> Dataset:
-        dataset, reports[channel] = open_dataset(listing, world, decoding, channel)
-        for line in (*listing.notes, *reports[channel].lines(channel)):
-            log(line)
+        dataset, reports[channel] = open_and_tell(listing, world, decoding, channel, log)
         return dataset
 
     images, labels = paths.channel("images"), paths.channel("labels")

@@ -113,18 +113,6 @@ class World:
         distributed.all_reduce(total, operation)
         return total
 
-    def whole(self, shard: Tensor, count: int) -> Tensor:
-        """The (count, …) tensor whose shards the ranks hold, on every rank, bit for bit."""
-        if self.size == 1:
-            return shard
-        full = shard.new_empty((count, *shard.shape[1:]))
-        for rank in range(self.size):
-            first, last = self._shard_of(rank, count)
-            if rank == self.rank:
-                full[first:last] = shard
-            distributed.broadcast(full[first:last], src=rank)
-        return full
-
     def from_first(self, value: _Value) -> _Value:
         """Rank 0's value (anything that pickles: the ranks trust each other), on every rank."""
         if self.size == 1:

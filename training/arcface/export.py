@@ -8,6 +8,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from training.arcface.aside import written_aside
 from training.arcface.backbones import IMAGE_SIZE
 from training.arcface.errors import TrainingError
 
@@ -22,13 +23,9 @@ def export_onnx(backbone: nn.Module, path: Path) -> None:
     backbone: in eval mode, on the CPU. Raises RuntimeError where ONNX Runtime's embeddings differ from
     PyTorch's, TrainingError where those are no finite numbers.
     """
-    aside = path.with_suffix(".partial")
-    try:
+    with written_aside(path) as aside:
         _trace(backbone, aside)
         _compare(backbone, aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _trace(backbone: nn.Module, path: Path) -> None:

@@ -18,9 +18,11 @@ from torch import Tensor
 from training.arcface.archive import read_files
 from training.arcface.errors import TrainingError, first_line
 
+# What a job of this trainer leaves (`report` writes it), and what is preferred of it.
+BACKBONE, BACKBONE_TENSORS, PROGRAM = "backbone.pth", "backbone.safetensors", "model.onnx"
 HEAD, CLASSES = "head.safetensors", "classes.csv"
-BACKBONES = ("backbone.safetensors", "backbone.pth")
-OF_ONE_JOB = (*BACKBONES, "model.onnx")
+BACKBONES = (BACKBONE_TENSORS, BACKBONE)
+OF_ONE_JOB = (*BACKBONES, PROGRAM)
 RANK_FILE = re.compile(r"checkpoint_gpu_(\d+)\.pt")
 
 SAVE = 'torch.save(model.state_dict(), "backbone.pth")'

@@ -39,11 +39,6 @@ class UnreadableError(ValueError):
     """The file is no image that can be used; the message says why."""
 
 
-def read_image(path: Path | str, pixel_limit: int = PIXEL_LIMIT) -> tuple[Pixels, bool]:
-    """The image in a file, as `decode` gives it. Raises UnreadableError."""
-    return decode(read_bytes(path), pixel_limit)
-
-
 def read_bytes(path: Path | str) -> bytes:
     """What a file holds. Raises UnreadableError where it is no ordinary file, or cannot be read."""
     try:

@@ -72,7 +72,7 @@ def read_groups(path: Path) -> dict[str, str]:
 
 def read_rows(path: Path, needs: str) -> Rows:
     """The lines that are not blank. Raises TrainingError where there is none, or it is no text."""
-    lines = _text(path).splitlines()
+    lines = read_text(path).splitlines()
     delimiter = _delimiter(lines)
     rows = [(number, _cells(line, delimiter)) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
@@ -89,11 +89,12 @@ def as_path(cell: str) -> str:
     return cell.replace("\\", "/").removeprefix("./")
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path, kind: str = "CSV UTF-8") -> str:
+    """Raises TrainingError, asking for a file saved as `kind`, where it is no UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark before the first character
     except UnicodeDecodeError as error:
-        raise TrainingError(f"{path.name} is not UTF-8 (byte {error.start}): save it as CSV UTF-8") from None
+        raise TrainingError(f"{path.name} is not UTF-8 (byte {error.start}): save it as {kind}") from None
 
 
 def _delimiter(lines: Sequence[str]) -> str:

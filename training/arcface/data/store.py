@@ -206,6 +206,16 @@ def _brought_near(listing: Listing, world: World, decoding: Decoding, channel: s
     return replace(listing, root=near)
 
 
+def open_and_tell(
+    listing: Listing, world: World, decoding: Decoding, channel: str, log: Callable[[str], None]
+) -> tuple[Dataset, DecodeReport]:
+    """As `open_dataset`; the log hears what was found."""
+    dataset, report = open_dataset(listing, world, decoding, channel)
+    for line in (*listing.notes, *report.lines(channel)):
+        log(line)
+    return dataset, report
+
+
 _RESIZED = 1
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from training.arcface.aside import written_aside
 from training.arcface.report.card import write_card
 from training.arcface.report.facts import DataFacts, Facts
 from training.arcface.report.model import write_json, write_model
@@ -14,6 +15,5 @@ def write_page(path: Path, facts: Facts) -> None:
     from training.arcface.report.page import render  # noqa: PLC0415  (matplotlib takes a second to import)
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".partial")
-    aside.write_text(render(facts), encoding="utf-8")
-    aside.replace(path)
+    with written_aside(path) as aside:
+        aside.write_text(render(facts), encoding="utf-8")

@@ -3,29 +3,21 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from training.arcface.about import GOVERNANCE
 from training.arcface.report import words
 from training.arcface.report.facts import Facts
 from training.arcface.report.model import INPUT
+from training.arcface.report.rendering import environment
 
 CARD_NAME = "MODEL_CARD.md"
-TEMPLATES = Path(__file__).parent / "templates"
 LABELS = {"expires_at": "to be deleted by"}
 
 
 def write_card(folder: Path, facts: Facts) -> None:
     """Names no person; what a set or a group is called is the dataset's own word."""
-    environment = Environment(  # noqa: S701 (Markdown: `_cell` takes out what would break a table)
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"percent": words.percent, "number": words.number, "cell": _cell}
-    text = environment.get_template(f"{CARD_NAME}.jinja").render(
+    templates = environment()
+    templates.filters["cell"] = _cell
+    text = templates.get_template(f"{CARD_NAME}.jinja").render(
         facts=facts,
         input=INPUT,
         verdict=words.verdict(facts),

@@ -10,9 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from training.arcface.aside import written_aside
 from training.arcface.data.listing import Listing
 from training.arcface.export import export_onnx
 from training.arcface.settings import Settings
+from training.arcface.weightfiles import BACKBONE, BACKBONE_TENSORS, CLASSES, HEAD, PROGRAM
 
 INPUT = {
     "size": [3, 112, 112],
@@ -37,32 +39,31 @@ def write_model(
     folder.mkdir(parents=True, exist_ok=True)
     backbone.eval().cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     state = {name: value.detach().contiguous() for name, value in backbone.state_dict().items()}
-    torch.save(state, folder / "backbone.pth")
-    _write_tensors(folder / "backbone.safetensors", state, settings)
+    with written_aside(folder / BACKBONE) as aside:
+        torch.save(state, aside)
+    _write_tensors(folder / BACKBONE_TENSORS, state, settings)
     if centres is not None:
-        _write_tensors(folder / "head.safetensors", {"centres": centres.detach().float().cpu()}, settings)
-    export_onnx(backbone, folder / "model.onnx")
-    _write_classes(folder / "classes.csv", trained_on)
+        _write_tensors(folder / HEAD, {"centres": centres.detach().float().cpu()}, settings)
+    export_onnx(backbone, folder / PROGRAM)
+    _write_classes(folder / CLASSES, trained_on)
     write_json(folder / "config.json", {"algorithm": "arcface", **settings.public(), "input": INPUT})
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    aside = path.with_suffix(".partial")
-    aside.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
-    aside.replace(path)
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor], settings: Settings) -> None:
-    aside = path.with_suffix(".partial")
     whole = {name: value.contiguous() for name, value in tensors.items()}
-    save_file(whole, aside, metadata={"format": "pt", "network": settings.network})
-    aside.chmod(0o644)  # it comes readable by its owner alone, and what serves the model may be another user
-    aside.replace(path)
+    with written_aside(path) as aside:
+        save_file(whole, aside, metadata={"format": "pt", "network": settings.network})
+        aside.chmod(0o644)  # it comes readable by its owner alone; what serves the model may be another user
 
 
 def _write_classes(path: Path, listing: Listing) -> None:
     """class, identity, images: the row of the head that each identity was."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["class", "identity", "images"])
         for number, (identity, count) in enumerate(zip(listing.identities, listing.counts(), strict=True)):

@@ -2,20 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from training.arcface.report import charts, words
 from training.arcface.report.charts import Chart
 from training.arcface.report.facts import Facts, Figures, SetScores
+from training.arcface.report.rendering import TEMPLATES, environment
 from training.arcface.report.thumbnails import PAIRS, PAIRS_OF_MANY, Pair, hardest
 from training.jobs.algorithms import ARCFACE_KNOBS
 
-TEMPLATES = Path(__file__).parent / "templates"
 CURVES = (
     ("loss", "Loss", "Mean loss of the steps before each point. It should fall, then settle.", ""),
     ("lr", "Learning rate", "What the schedule gave each step.", ""),
@@ -55,15 +53,9 @@ def render(facts: Facts) -> str:
     sets = [
         _set_view(index, facts, scored, figures) for index, (scored, figures) in enumerate(facts.each_set())
     ]
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": words.percent, "number": words.number, "svg": Markup}
-    return environment.get_template("report.html.jinja").render(
+    templates = environment()
+    templates.filters["svg"] = Markup
+    return templates.get_template("report.html.jinja").render(
         facts=facts,
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
         verdict=words.verdict(facts),

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,26 +31,15 @@ def hardest(scored: SetScores, threshold: float, count: int = PAIRS) -> tuple[li
     """Two people who look most alike to the model, and one person who looks least like themselves."""
     alike = np.argsort(-scored.impostor, kind="stable")[:count]
     unlike = np.argsort(scored.genuine, kind="stable")[:count]
+    wrong = scored.impostor > threshold, scored.genuine <= threshold
     return (
-        [
-            pair
-            for i in alike
-            if (
-                pair := _pair(
-                    scored, scored.impostor_pairs[i], scored.impostor[i], scored.impostor[i] > threshold
-                )
-            )
-        ],
-        [
-            pair
-            for i in unlike
-            if (
-                pair := _pair(
-                    scored, scored.genuine_pairs[i], scored.genuine[i], scored.genuine[i] <= threshold
-                )
-            )
-        ],
+        _readable(_pair(scored, scored.impostor_pairs[i], scored.impostor[i], wrong[0][i]) for i in alike),
+        _readable(_pair(scored, scored.genuine_pairs[i], scored.genuine[i], wrong[1][i]) for i in unlike),
     )
+
+
+def _readable(pairs: Iterable[Pair | None]) -> list[Pair]:
+    return [pair for pair in pairs if pair]
 
 
 def _pair(scored: SetScores, indices: NDArray[Any], score: float, wrong: bool) -> Pair | None:

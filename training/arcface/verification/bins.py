@@ -103,8 +103,6 @@ def pixels_of(item: Any) -> Pixels:
         return decode(item.tobytes())[0]
     if item.ndim not in (2, 3) or (item.ndim == 3 and item.shape[2] != 3) or 0 in item.shape:
         raise UnreadableError(f"is an array of {item.shape}, not of (height, width, 3)")
-    kind, (height, width) = (
-        5 if item.ndim == 2 else 6,
-        item.shape[:2],
-    )  # as PGM or PPM, which hold bare pixels
+    kind = 5 if item.ndim == 2 else 6  # PGM or PPM, which hold bare pixels
+    height, width = item.shape[:2]
     return decode(b"P%d %d %d 255\n" % (kind, width, height) + item.tobytes())[0]

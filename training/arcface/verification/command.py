@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from training.arcface.data.listing import Listing
-from training.arcface.data.store import Dataset, Decoding, open_dataset
+from training.arcface.data.store import Dataset, Decoding, open_and_tell
 from training.arcface.distributed import World
 from training.arcface.errors import TrainingError
 from training.arcface.verification.discover import BIN, LISTS, Finder
@@ -63,10 +63,7 @@ def verify(
     decoding = Decoding(scratch, max_unreadable=max_unreadable)
 
     def opened(listing: Listing, channel: str) -> Dataset:
-        dataset, decoded = open_dataset(listing, world, decoding, channel)
-        for line in (*listing.notes, *decoded.lines(channel)):
-            log(line)
-        return dataset
+        return open_and_tell(listing, world, decoding, channel, log)[0]
 
     with _refusing(SET):
         sets = _sets(chosen, images, Finder(opened, 0, max_unreadable, decoding.threads, log))

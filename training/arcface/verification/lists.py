@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.arcface.data.files import normal
-from training.arcface.data.labels import Rows, as_path, column, read_rows
+from training.arcface.data.labels import Rows, as_path, column, read_rows, read_text
 from training.arcface.errors import TrainingError
 
 _SAME_PERSON = re.compile(r"(.+?)\s+(\d+)\s+(\d+)")
@@ -67,11 +67,8 @@ def read_pairs_txt(path: Path) -> PairList:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TrainingError(f"{path.name} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
-    found = [(number, line.strip("\r\n")) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    lines = read_text(path, "UTF-8").split("\n")
+    found = [(number, line.strip("\r\n")) for number, line in enumerate(lines, 1) if line.strip()]
     if not found:
         raise TrainingError(f"{path.name} is empty: see docs/evaluation.md for its layout")
     return found
