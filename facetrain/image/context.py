@@ -1,0 +1,105 @@
+"""What goes into a build: the files that .dockerignore lets in, and the options that change the result."""
+
+import hashlib
+import os
+import re
+import shlex
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from facetrain.errors import InputError
+
+OPTIONS_VARIABLE = "FACETRAIN_BUILD_OPTIONS"
+TAG_LENGTH = 20  # of hexadecimal digits
+# Options that say how to build and not what: the same content has the same tag with and without them.
+_FLAGS = {"--no-cache", "--pull", "--quiet", "-q", "--load", "--force-rm", "--rm"}
+_WITH_VALUE = {"--network", "--secret", "--ssh", "--progress", "--cache-from", "--cache-to", "--add-host"}
+
+
+def build_options() -> list[str]:
+    """The further options of `docker build` that FACETRAIN_BUILD_OPTIONS holds, split as a shell would.
+
+    Raises InputError where a quote is not closed.
+    """
+    text = os.environ.get(OPTIONS_VARIABLE, "")
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise InputError.because(OPTIONS_VARIABLE, f"{error} in {text!r}") from None
+
+
+def fingerprint(context: Path, options: Sequence[str] = ()) -> str:
+    """A tag for what a build of `context` holds: 20 hexadecimal digits.
+
+    It changes with what .dockerignore lets in (names, contents, executable bits), with the Dockerfile and
+    with build options, those of FACETRAIN_BUILD_OPTIONS included; not with times, owners or how it is built.
+    """
+    total = hashlib.sha256()
+    for entry in _sent(context):
+        total.update(_described(context, entry))
+    for option in _of_content([*build_options(), *options]):
+        total.update(f"option {option}\0".encode())
+    return total.hexdigest()[:TAG_LENGTH]
+
+
+def _sent(context: Path) -> list[str]:
+    """Paths, relative and sorted, of the files that Docker sends to its engine, the Dockerfile among them."""
+    rules = _rules(context / ".dockerignore")
+    found = {"Dockerfile"} if (context / "Dockerfile").exists() else set()
+    for folder, _, files in os.walk(context):
+        for name in files:
+            path = (Path(folder) / name).relative_to(context).as_posix()
+            if not _is_ignored(path, rules):
+                found.add(path)
+    return sorted(found)
+
+
+def _described(context: Path, path: str) -> bytes:
+    file = context / path
+    mode = file.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        kind, data = "link", str(file.readlink()).encode()
+    else:
+        kind, data = "program" if mode & stat.S_IXUSR else "file", file.read_bytes()
+    return f"{kind} {path}\0{hashlib.sha256(data).hexdigest()}\0".encode()
+
+
+def _rules(file: Path) -> list[tuple[re.Pattern[str], bool]]:
+    """The lines of .dockerignore as (pattern, whether it lets in)."""
+    rules = []
+    for line in file.read_text().splitlines() if file.exists() else []:
+        pattern = line.strip()
+        if pattern and not pattern.startswith("#"):
+            allows = pattern.startswith("!")
+            rules.append((_regex(pattern.removeprefix("!").strip().strip("/")), allows))
+    return rules
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    """A pattern as Docker reads it: `**` any folders, `*` and `?` within one name, [a-z] a range."""
+    parts = {"**/": r"(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    tokens = re.findall(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]|.", pattern)
+    return re.compile(
+        "".join(parts.get(token, token if len(token) > 1 else re.escape(token)) for token in tokens)
+    )
+
+
+def _is_ignored(path: str, rules: Sequence[tuple[re.Pattern[str], bool]]) -> bool:
+    """The last rule that matches the path or a folder above it decides."""
+    parts = path.split("/")
+    above = ["/".join(parts[: count + 1]) for count in range(len(parts))]
+    ignored = False
+    for pattern, allows in rules:
+        if any(pattern.fullmatch(one) for one in above):
+            ignored = not allows
+    return ignored
+
+
+def _of_content(options: Sequence[str]) -> Iterator[str]:
+    remaining = iter(options)
+    for option in remaining:
+        if option in _WITH_VALUE:
+            next(remaining, None)
+        elif option not in _FLAGS and option.partition("=")[0] not in _FLAGS | _WITH_VALUE:
+            yield option

@@ -1,0 +1,110 @@
+"""What Docker's programs say when something fails, said again with what to do about it."""
+
+import re
+
+from facetrain.errors import OperationError
+
+
+class ImageError(OperationError):
+    """An image could not be built, pushed or run: one sentence with the remedy."""
+
+
+_BASE = "; name another base with --build-arg BASE=… (FACETRAIN_BUILD_OPTIONS keeps such options)"
+_PROXY = "behind a proxy set HTTPS_PROXY for Docker's engine"
+_REMEDIES = (
+    (
+        r"permission denied while trying to connect|dial unix .*permission denied",
+        "this user may not talk to Docker's engine: `sudo usermod -aG docker $USER`, then log in again",
+    ),
+    (
+        r"cannot connect to the docker daemon|failed to connect to the docker api|error during connect"
+        r"|docker daemon is not running",
+        "start Docker Desktop, or `sudo systemctl start docker` (`docker context ls` and DOCKER_HOST say "
+        "which engine is asked)",
+    ),
+    (
+        r"client version .* is too old",
+        "this docker program is older than its engine can talk to: install a newer one",
+    ),
+    (
+        r"no space left on device|not enough free space|disk quota exceeded",
+        "the disk of Docker's engine is full: `docker system df` says what holds it, `docker builder prune` "
+        "and `docker image prune` free it",
+    ),
+    (
+        r"exec format error",
+        "Docker's engine is on another kind of processor and cannot run linux/amd64 programs: `docker run "
+        "--privileged --rm tonistiigi/binfmt --install amd64` teaches it to, or build on an x86-64 machine",
+    ),
+    (
+        r"toomanyrequests|429 too many requests|pull rate limit",
+        "the base image's registry answers no more for now: `docker login` raises Docker Hub's limit" + _BASE,
+    ),
+    (
+        r"(?:failed to (?:resolve source metadata|do request|authorize|fetch)|error getting credentials|"
+        r"get \"?https://[^ ]*docker\.io).*(?:x509|certificate)",
+        f"the base image's registry is not trusted: add the company's certificate to Docker's engine{_BASE}",
+    ),
+    (
+        r"failed to resolve source metadata|failed to solve with frontend|failed to authorize"
+        r"|failed to do request: head|failed to fetch (?:anonymous|oauth) token|pull access denied for"
+        r"|error pulling image configuration|registry-1\.docker\.io",
+        f"the base image could not be had: is the network up? {_PROXY}{_BASE}",
+    ),
+    (
+        r"certificate_verify_failed|self[- ]signed certificate in certificate chain",
+        "the network's proxy has a certificate of its own: add --secret id=ca,src=<its CA bundle>",
+    ),
+    (
+        r"temporary failure (?:in name resolution|resolving)|name or service not known"
+        r"|could not resolve '?[\w.]+|could not find a version that satisfies|no matching distribution found",
+        "packages could not be had: is the network up in builds? --network=host and --build-arg HTTPS_PROXY=… "
+        "help (FACETRAIN_BUILD_OPTIONS keeps such options)",
+    ),
+    (
+        r"requires exactly 1 argument",
+        "one name, then only options of `docker build`, each beginning with -",
+    ),
+    (
+        r"unknown (?:shorthand )?flag",
+        "that is no option of this docker's `build`: see `docker build --help` and FACETRAIN_BUILD_OPTIONS",
+    ),
+    (
+        r"no basic auth credentials|authorization token has expired",
+        "the registry did not take the login: run the command again",
+    ),
+    (
+        r"http: server gave http response to https client|connection refused",
+        "nothing answers there for Docker's engine: it must be on this machine where the registry is (the "
+        "cloud's: `facetrain local status`)",
+    ),
+)
+_NOISE = re.compile(r"^(?:ERROR: |Error response from daemon: |error: )+")
+_DENIED = re.compile(r"not authorized to perform: (?P<action>ecr:\w+) on resource: (?P<resource>\S+)")
+
+
+def explain(said: str) -> str:
+    """Docker's last words, with the remedy where the trouble is a known one.
+
+    said: everything that the program wrote; the known trouble may stand above the last line.
+    """
+    if denied := _DENIED.search(said):
+        return may_not(denied["action"], denied["resource"])
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for pattern, remedy in _REMEDIES:
+        for line in reversed(lines):
+            if re.search(pattern, line, re.IGNORECASE):
+                return f"{_tidy(line)}: {remedy}"
+    return _tidy(lines[-1]) if lines else "it said nothing"
+
+
+def may_not(action: str, resource: str) -> str:
+    """Which permission is missing, and who can help."""
+    return (
+        f"these credentials may not {action} on {resource}: ask an administrator for that permission "
+        "(docs/build-and-push.md lists them)"
+    )
+
+
+def _tidy(line: str) -> str:
+    return _NOISE.sub("", line).rstrip(".")
