@@ -9,7 +9,7 @@ $FACETRAIN_HOME (or $XDG_STATE_HOME/facetrain, or ~/.local/state/facetrain)
     ├── tls/              ca.pem, server.pem, server.key (mode 0600)
     ├── run/              one locked pid file per process
     ├── logs/             ministack.log, sagemaker.log, deploy.log
-    ├── ministack/        state and S3 objects
+    ├── ministack/        state, S3 objects, images' layers
     └── sagemaker/        job records and job folders
 """
 
@@ -89,6 +89,11 @@ class Home:
     @property
     def ministack(self) -> Path:
         return self.path / "ministack"
+
+    @property
+    def images(self) -> Path:
+        """The layers in the cloud's image registry."""
+        return self.ministack / "images"
 
     @property
     def sagemaker(self) -> Path:

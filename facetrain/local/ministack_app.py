@@ -15,6 +15,7 @@ this module is for that process alone. It reaches into MiniStack's private parts
 - `services.cloudwatch_logs._filter_log_events` passes over `logStreamNamePrefix` and answers with every
   stream's events, so that one job's log would hold all jobs'.
 - `app._build_persistence_save_dict` and `core.persistence.save_all`: what a clean shutdown writes to disk.
+- `app._is_ecr_registry_path`, and what `image_registry` names: the registry that Docker pushes to.
 
 tests/local/test_ministack_app.py fails when a new MiniStack changes any of these.
 """
@@ -27,8 +28,9 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -38,14 +40,9 @@ from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator, persistence, responses, router
 from ministack.services import cloudwatch_logs, eventbridge, s3, sts
 
+from facetrain.local.image_registry import App, ImageRegistry, Passwords, Receive, Scope, Send, hand_out
 from facetrain.local.routes import AUTHENTICATE_PATH, OPEN_PATHS, PRIVATE_PREFIX, SAVE_PATH
 from facetrain.local.sagemaker import bridge
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 
 SHUTDOWN_SECONDS = 1.0  # for answers that are on their way
 
@@ -149,10 +146,14 @@ async def _answer(send: Send, status: int, document: dict[str, Any]) -> None:
 
 
 class Door:
-    """The ASGI application in front of MiniStack: our private routes, and no entry without a signature."""
+    """The ASGI application in front of MiniStack: our private routes, and no entry without a signature.
 
-    def __init__(self, app: App, secret: str) -> None:
+    registry: what answers Docker, which signs nothing and gives a password.
+    """
+
+    def __init__(self, app: App, secret: str, registry: App) -> None:
         self.app = app
+        self.registry = registry
         self.expected = f"Bearer {secret}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -161,6 +162,8 @@ class Door:
             await send({"type": "websocket.close", "code": 1008})
         elif scope["type"] == "http" and scope["path"].startswith(PRIVATE_PREFIX):
             await self._private(scope, receive, send)
+        elif scope["type"] == "http" and ministack_app._is_ecr_registry_path(scope["path"]):
+            await self.registry(scope, receive, send)
         elif scope["type"] == "http" and (refusal := _refusal(scope)):
             await _answer(send, 403, {"__type": "MissingAuthenticationTokenException", "message": refusal})
         else:
@@ -193,16 +196,17 @@ def _refusal(scope: Scope) -> str | None:
     path: str = scope["path"]
     if path.startswith("/_ministack/"):
         return None if path.startswith(OPEN_PATHS) else f"{path} is not open to anyone"
-    if path == "/v2" or path.startswith("/v2/"):  # MiniStack's registry takes any password
-        return "The image registry is shut: jobs run as plain processes"
     headers = {name.lower(): value for name, value in scope["headers"]}
     if headers.get(b"authorization", b"").startswith(b"AWS") or b"Signature=" in scope["query_string"]:
         return None
     return "Request is missing Authentication Token"
 
 
-def serve(port: int, secret: str) -> None:
-    """Serve until SIGTERM or SIGINT, as MiniStack's own `main` does, but on loopback alone."""
+def serve(port: int, secret: str, images: Path) -> None:
+    """Serve until SIGTERM or SIGINT, as MiniStack's own `main` does, but on loopback alone.
+
+    images: the folder of the image registry's layers.
+    """
     only_configured_key_is_root()
     name_versions_in_object_events()
     filter_events_by_stream_prefix()
@@ -212,12 +216,15 @@ def serve(port: int, secret: str) -> None:
     config.graceful_timeout = SHUTDOWN_SECONDS / 2
     config.certfile = os.environ["MINISTACK_SSL_CERT"]
     config.keyfile = os.environ["MINISTACK_SSL_KEY"]
-    app: Any = Door(ministack_app.app, secret)  # hypercorn's own types name every kind of ASGI message
-    asyncio.run(hypercorn_serve(app, config, shutdown_trigger=told_to_stop))
+    passwords = Passwords(secret)
+    hand_out(passwords, f"https://localhost:{port}")
+    registry = ImageRegistry(ministack_app.app, images, passwords)
+    app: Any = Door(ministack_app.app, secret, registry)  # hypercorn's types name every kind of ASGI message
+    asyncio.run(hypercorn_serve(app, config, shutdown_trigger=partial(told_to_stop, registry)))
 
 
-async def told_to_stop() -> None:
-    """Return at SIGTERM or SIGINT with the state saved, and see that the process ends soon after.
+async def told_to_stop(registry: ImageRegistry) -> None:
+    """Return at SIGTERM or SIGINT with the state saved and no layer too many; the process ends soon after.
 
     Left alone, TLS connections that clients keep open hold up hypercorn, and so MiniStack's own saving, for
     half a minute each (asyncio waits so long for their goodbye), and a Lambda at work holds up its thread.
@@ -227,6 +234,7 @@ async def told_to_stop() -> None:
         loop.add_signal_handler(number, told.set)
     await told.wait()
     save_state()
+    registry.forget_unnamed()
     last = threading.Timer(SHUTDOWN_SECONDS, os._exit, [0])  # not the loop's: threads are joined after it
     last.daemon = True
     last.start()
@@ -235,9 +243,10 @@ async def told_to_stop() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--images", type=Path, required=True, help="folder of the registry's layers")
     arguments = parser.parse_args()
     # Taken out of the environment, which the Lambdas that MiniStack starts inherit.
-    serve(arguments.port, os.environ.pop("FACETRAIN_BRIDGE_TOKEN"))
+    serve(arguments.port, os.environ.pop("FACETRAIN_BRIDGE_TOKEN"), arguments.images)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,10 @@ class Servers:
         """Start MiniStack alone. Raises as `start` does."""
         self.home.scratch.mkdir(mode=0o700, exist_ok=True)
         self.ministack.start(
-            [sys.executable, "-m", "facetrain.local.ministack_app", "--port", str(self.port)],
+            [
+                *(sys.executable, "-m", "facetrain.local.ministack_app", "--port", str(self.port)),
+                *("--images", str(self.home.images)),
+            ],
             ministack_environment(self),
             PACKAGE_PARENT,
         )
