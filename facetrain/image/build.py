@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facetrain.image.context import build_options, fingerprint
+from facetrain.image.context import build_options, fingerprint, revision
 from facetrain.image.engine import Engine
 from facetrain.image.trouble import ImageError, explain
 
@@ -41,13 +41,10 @@ def build(
 
     progress is told every line that Docker writes. Raises ImageError.
     """
-    if engine.builder is None:
-        raise ImageError(
-            f"{engine.client} cannot build with BuildKit: install its plugin buildx "
-            "(package docker-buildx-plugin or docker-buildx)"
-        )
-    platform = ["--platform", f"linux/{ARCHITECTURE}"]
-    command = [engine.builder, "build", *platform, "--tag", tag, *build_options(), *options, str(context)]
+    settled = ["--platform", f"linux/{ARCHITECTURE}", "--tag", tag]
+    if commit := revision(context):
+        settled += ["--build-arg", f"REVISION={commit}"]
+    command = [require_builder(engine), "build", *settled, *build_options(), *options, str(context)]
     _follow(command, engine.environment() | _ENVIRONMENT, progress)
     built = inspect(engine, tag)
     if built.architecture != ARCHITECTURE:
@@ -56,6 +53,16 @@ def build(
             f"leave --platform out, and let BASE name an image for linux/{ARCHITECTURE}"
         )
     return built
+
+
+def require_builder(engine: Engine) -> str:
+    """The path of a docker program that can build. Raises ImageError where there is none."""
+    if engine.builder is None:
+        raise ImageError(
+            f"{engine.client} cannot build with BuildKit: install its plugin buildx "
+            "(package docker-buildx-plugin or docker-buildx)"
+        )
+    return engine.builder
 
 
 def inspect(engine: Engine, image: str) -> Built:

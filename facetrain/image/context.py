@@ -4,7 +4,9 @@ import hashlib
 import os
 import re
 import shlex
+import shutil
 import stat
+import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,6 +29,20 @@ def build_options() -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise InputError.because(OPTIONS_VARIABLE, f"{error} in {text!r}") from None
+
+
+def revision(context: Path) -> str | None:
+    """The commit that is checked out, with `-dirty` where files differ from it; None where git cannot say."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    done = subprocess.run(  # noqa: S603  # a list of our own, no shell reads it
+        [git, "-C", str(context), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.strip() or None
 
 
 def fingerprint(context: Path, options: Sequence[str] = ()) -> str:

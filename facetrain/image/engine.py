@@ -27,10 +27,15 @@ class Engine:
     architecture: str  # the engine's: "amd64", "arm64", …
     config: Path | None = None  # a DOCKER_CONFIG of its own, where a login is; else the user's
 
-    def run(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002  # as subprocess calls it
+    def run(
+        self,
+        *arguments: str,
+        input: str | None = None,  # noqa: A002  # as subprocess calls it
+        program: str | None = None,  # other than the client
+    ) -> str:
         """What `docker ARGUMENTS` writes to stdout. Raises ImageError with its last line, explained."""
         done = subprocess.run(  # noqa: S603  # no shell reads it
-            [self.client, *arguments],
+            [program or self.client, *arguments],
             input=input,
             capture_output=True,
             text=True,
@@ -55,6 +60,12 @@ class Engine:
         )
         if done.returncode:
             raise ImageError(f"docker {arguments[0]}: {explain(done.stderr)}")
+
+    @staticmethod
+    def users_configuration() -> Path:
+        """The folder of the user's own settings for Docker, where contexts and logins are."""
+        named = os.environ.get("DOCKER_CONFIG")
+        return Path(named) if named else Path.home() / ".docker"
 
     def environment(self) -> dict[str, str]:
         """What the programs are started with. DOCKER_HOST and contexts are the client's own affair."""

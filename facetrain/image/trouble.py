@@ -11,6 +11,10 @@ class ImageError(OperationError):
 
 _BASE = "; name another base with --build-arg BASE=… (FACETRAIN_BUILD_OPTIONS keeps such options)"
 _PROXY = "behind a proxy set HTTPS_PROXY for Docker's engine"
+NOT_EMULATED = (
+    "it cannot run linux/amd64 programs, which SageMaker's machines need: `docker run --privileged --rm "
+    "tonistiigi/binfmt --install amd64` teaches it to, or build on an x86-64 machine"
+)
 _REMEDIES = (
     (
         r"permission denied while trying to connect|dial unix .*permission denied",
@@ -33,8 +37,7 @@ _REMEDIES = (
     ),
     (
         r"exec format error",
-        "Docker's engine is on another kind of processor and cannot run linux/amd64 programs: `docker run "
-        "--privileged --rm tonistiigi/binfmt --install amd64` teaches it to, or build on an x86-64 machine",
+        f"Docker's engine is on another kind of processor; {NOT_EMULATED}",
     ),
     (
         r"toomanyrequests|429 too many requests|pull rate limit",
@@ -58,7 +61,7 @@ _REMEDIES = (
     (
         r"temporary failure (?:in name resolution|resolving)|name or service not known"
         r"|could not resolve '?[\w.]+|could not find a version that satisfies|no matching distribution found",
-        "packages could not be had: is the network up in builds? --network=host and --build-arg HTTPS_PROXY=… "
+        "packages could not be had: is the network up in builds? --network=host or --build-arg HTTPS_PROXY=… "
         "help (FACETRAIN_BUILD_OPTIONS keeps such options)",
     ),
     (
