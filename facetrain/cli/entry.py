@@ -45,17 +45,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and gives its exit code; whatever a user can mend is said in one message."""
+    return conduct(app, arguments, "facetrain")
+
+
+def conduct(app: typer.Typer, arguments: Sequence[str] | None, name: str) -> int:
+    """The same for any command of ours, which is called `name`."""
     try:
-        get_command(app)(args=arguments, prog_name="facetrain")
+        get_command(app)(args=arguments, prog_name=name)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     except ProblemsError as error:
         return output.refuse(error)
     except OperationError as error:
-        return output.fail(str(error))
+        return output.fail(str(error), name)
     except Exception as error:
         if message := _known(error):
-            return output.fail(message)
+            return output.fail(message, name)
         raise
     return 0
 

@@ -31,8 +31,8 @@ def put_json(value: Any) -> None:
     put(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def fail(message: str) -> int:
-    say(f"facetrain: {message}")
+def fail(message: str, name: str = "facetrain") -> int:
+    say(f"{name}: {message}")
     return FAILED
 
 

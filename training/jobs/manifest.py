@@ -28,7 +28,7 @@ class ManifestError(ProblemsError):
 class Manifest:
     """A manifest that is right: channels absolute, resources complete, hyperparameters only those named."""
 
-    location: S3Uri
+    location: S3Uri  # of a job that is started by hand, without a manifest: a folder
     dataset: str
     algorithm: str
     channels: Mapping[str, S3Uri]
@@ -105,7 +105,10 @@ def dataset_of(location: S3Uri) -> str:
 
 
 def check_channels(
-    manifest: Manifest, exists: Callable[[S3Uri], bool], names_in: Callable[[S3Uri], Iterable[str]]
+    manifest: Manifest,
+    exists: Callable[[S3Uri], bool],
+    names_in: Callable[[S3Uri], Iterable[str]],
+    remedy: str = "upload the data, then the manifest again",
 ) -> list[Problem]:
     """A problem for each channel that holds nothing.
 
@@ -119,8 +122,8 @@ def check_channels(
         parent = uri.folder if not uri.is_folder else S3Uri(uri.bucket, uri.key.rstrip("/")).folder
         siblings = [other for other in names_in(parent) if other not in _OWN_NAMES]
         what = f'"{uri.name}/" holds no objects' if uri.is_folder else f'there is no object "{uri.name}"'
-        remedy = did_you_mean(uri.name, siblings) or ": upload the data, then the manifest again"
-        problems.append(Problem(f"channels.{name}", f"{what} in {parent}{remedy}"))
+        hint = did_you_mean(uri.name, siblings) or f": {remedy}"
+        problems.append(Problem(f"channels.{name}", f"{what} in {parent}{hint}"))
     return problems
 
 
@@ -223,8 +226,8 @@ def _channel(value: Any, location: S3Uri, platform: Platform) -> S3Uri:
     if not path:
         raise ValueError(f'"{value}" is empty: name a folder or file beside the manifest, such as "images/"')
     if "://" not in path:
-        return location.join(_as_folder(path))
-    uri = S3Uri.parse(_as_folder(path))
+        return location.join(as_folder(path))
+    uri = S3Uri.parse(as_folder(path))
     allowed = (platform.inputs_bucket, *platform.allowed_buckets)
     if uri.bucket not in allowed:
         raise ValueError(
@@ -238,7 +241,7 @@ def _channel(value: Any, location: S3Uri, platform: Platform) -> S3Uri:
     return uri
 
 
-def _as_folder(path: str) -> str:
+def as_folder(path: str) -> str:
     """A last part without a dot names a folder: as a bare prefix it would also match `images-old/`."""
     return path if path.endswith("/") or "." in path.rpartition("/")[2] else path + "/"
 

@@ -30,6 +30,7 @@ class Platform:
     topic_arn: str | None = None
     defaults: Resources = field(default_factory=Resources)
     tags: Mapping[str, str] = field(default_factory=dict)
+    results: str | None = None  # s3://…/: where by hand all goes that the outputs bucket else holds
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))

@@ -81,10 +81,14 @@ def build_request(manifest: Manifest, platform: Platform, job_name: str) -> dict
 
 def output_folder(platform: Platform, dataset: str) -> S3Uri:
     """Where SageMaker puts `<job>/output/model.tar.gz`."""
+    if platform.results:
+        return S3Uri.parse(platform.results)
     return S3Uri(platform.outputs_bucket, f"{contract.OUTPUTS_PREFIX}{dataset}/")
 
 
 def checkpoint_folder(platform: Platform, dataset: str, job_name: str) -> S3Uri:
+    if platform.results:
+        return S3Uri.parse(platform.results).join(f"{contract.CHECKPOINTS_PREFIX}{job_name}/")
     return S3Uri(platform.outputs_bucket, f"{contract.CHECKPOINTS_PREFIX}{dataset}/{job_name}/")
 
 
@@ -152,7 +156,7 @@ def _tags(manifest: Manifest, platform: Platform) -> list[dict[str, str]]:
         **platform.tags,
         "facetrain:stage": platform.stage,
         "facetrain:dataset": manifest.dataset,
-        "facetrain:manifest": str(manifest.location),
+        f"facetrain:{'inputs' if manifest.location.is_folder else 'manifest'}": str(manifest.location),
         **{f"facetrain:{name.replace('_', '-')}": value for name, value in _governance(manifest).items()},
     }
     return [{"Key": key, "Value": _tag_value(value)} for key, value in values.items()]

@@ -1,0 +1,166 @@
+"""What was asked for, checked by the manifest's own tables, with each problem named by its option."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from facetrain.by_hand.image import image_of
+from facetrain.errors import InputError
+from facetrain.folder import hyperparameters
+from training.jobs import contract
+from training.jobs.algorithms import ALGORITHMS
+from training.jobs.manifest import as_folder
+from training.jobs.problems import Problem, ProblemsError
+from training.jobs.resources import Resources, resources_of
+from training.jobs.uri import S3Uri
+
+ALGORITHM = "arcface"
+BASE_JOB_NAME = "face-training"
+IN_INPUTS = ("cfg", "weights")  # the channels that an inputs folder may hold, at input/data/<channel>/
+RESULTS = "results/"  # in the inputs folder
+_JOB_NAME = re.compile(contract.JOB_NAME_PATTERN)
+_OPTIONS = {
+    "TrainingJobName": "--base-job-name",
+    "AlgorithmSpecification.TrainingImage": "--image",
+    "OutputDataConfig.S3OutputPath": "--output",
+    "CheckpointConfig.S3Uri": "--output",
+    "resources.max_runtime_hours": "--max-hours",
+    "RoleArn": "--role",
+}
+_GROUPS = {
+    "resources.": "--",
+    "channels.": "--",
+    "InputDataConfig.": "--",
+    "hyperparameters.": "--set ",
+    "HyperParameters.": "--set ",
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was typed: addresses as texts, and only what was named."""
+
+    channels: Mapping[str, str] = field(default_factory=dict)
+    inputs: str | None = None  # a folder that holds input/data/{cfg,weights}/ and will hold results/
+    output: str | None = None
+    image: str | None = None
+    role: str | None = None
+    settings: tuple[str, ...] = ()  # hyperparameters, as key=value
+    resources: Mapping[str, Any] = field(default_factory=dict)  # by the manifest's names
+    base_job_name: str = BASE_JOB_NAME
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An order that is right in itself; whether S3 holds what it names is another matter."""
+
+    order: Order
+    image: str
+    channels: Mapping[str, S3Uri]
+    inputs: S3Uri | None
+    output: S3Uri | None
+    hyperparameters: Mapping[str, Any]
+
+    @property
+    def location(self) -> S3Uri:
+        """The folder that the job is of: the inputs, or what holds the images."""
+        return self.inputs or S3Uri(self.images.bucket, self.images.key.rstrip("/")).folder
+
+    @property
+    def images(self) -> S3Uri:
+        return self.channels["images"]
+
+    @property
+    def dataset(self) -> str:
+        """What the job's tags and the model card call its data."""
+        return self.location.name or self.order.base_job_name
+
+    @property
+    def results(self) -> S3Uri | None:
+        """Where what comes out goes: --output, else the inputs folder's results/."""
+        return self.output or (self.inputs.join(RESULTS) if self.inputs else None)
+
+    def resources(self, defaults: Resources) -> Resources:
+        return resources_of(self.order.resources, defaults)[0]
+
+
+def check(order: Order) -> Checked:
+    """Raises InputError with everything that is wrong, each problem with its option."""
+    problems = check_name(order.base_job_name)
+    channels = {name: _address(text, f"--{name}", problems) for name, text in order.channels.items()}
+    missing = [name for name in ALGORITHMS[ALGORITHM].required_channels if name not in channels]
+    problems += [
+        Problem(f"--{name}", f"is missing: name the S3 folder, such as {_like(name)}") for name in missing
+    ]
+    inputs = _folder(order.inputs, "--inputs", problems)
+    output = _folder(order.output, "--output", problems)
+    settings = checked_settings(order.settings, problems)
+    image = checked_image(order.image, problems)
+    problems += named(resources_of(order.resources, Resources())[1])
+    if problems:
+        raise InputError(problems)
+    found = {name: uri for name, uri in channels.items() if uri is not None}
+    return Checked(order, image, found, inputs, output, settings)
+
+
+def check_name(base: str) -> list[Problem]:
+    """Whether jobs can be called so."""
+    if _JOB_NAME.fullmatch(base):
+        return []
+    return [
+        Problem("--base-job-name", f'"{base}" cannot begin a job\'s name: use letters, digits and single "-"')
+    ]
+
+
+def checked_image(given: str | None, problems: list[Problem]) -> str:
+    """The image's address; what is wrong with it is added to `problems`."""
+    try:
+        return image_of(given)
+    except InputError as error:
+        problems += error.problems
+        return ""
+
+
+def checked_settings(settings: tuple[str, ...], problems: list[Problem]) -> dict[str, Any]:
+    """The hyperparameters of `--set`; what is wrong with them is added to `problems`."""
+    try:
+        return hyperparameters(ALGORITHM, settings)
+    except InputError as error:
+        problems += error.problems
+        return {}
+
+
+def named(problems: list[Problem]) -> list[Problem]:
+    """The same problems by the options that they are about."""
+    return [Problem(_option(problem.path), problem.message) for problem in problems]
+
+
+def refused(error: ProblemsError) -> InputError:
+    """A refusal by the request's own checks, by the options that it is about."""
+    return InputError(named(list(error.problems)))
+
+
+def _option(path: str) -> str:
+    if path in _OPTIONS:
+        return _OPTIONS[path]
+    for group, option in _GROUPS.items():
+        if path.startswith(group):
+            return option + path.removeprefix(group).replace("_", "-" if option == "--" else "_")
+    return path
+
+
+def _address(text: str, option: str, problems: list[Problem]) -> S3Uri | None:
+    try:
+        return S3Uri.parse(as_folder(text))
+    except ValueError as error:
+        problems.append(Problem(option, str(error)))
+        return None
+
+
+def _folder(text: str | None, option: str, problems: list[Problem]) -> S3Uri | None:
+    return _address(text.rstrip("/") + "/", option, problems) if text is not None else None
+
+
+def _like(channel: str) -> str:
+    return f"--{channel} s3://bucket/{channel}/"
