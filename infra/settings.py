@@ -23,6 +23,7 @@ RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
+IMAGE_DEVICES = ("gpu", "cpu")  # what training/Dockerfile takes as DEVICE
 
 Parser = Callable[[Any], Any]
 
@@ -91,6 +92,12 @@ def _image_uri(value: Any) -> str:
     return text
 
 
+def _device(value: Any) -> str:
+    if value not in IMAGE_DEVICES:
+        raise ValueError(f"{value!r} is none of {', '.join(IMAGE_DEVICES)}")
+    return str(value)
+
+
 def _tags(value: Any) -> Mapping[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise ValueError(f"{value!r} is not an object of strings")
@@ -111,6 +118,11 @@ class Settings:
     removable: bool = _setting(False, _boolean)
     # An image that exists already. None: build training/Dockerfile.
     image_uri: str | None = _setting(None, _image_uri)
+    # What it is built for ("cpu": without CUDA, a quarter of the size), and from (None: the Dockerfile says).
+    image_device: str = _setting(IMAGE_DEVICES[0], _device)
+    image_base: str | None = _setting(
+        None, _text(r"[a-z0-9][\w./:-]*[:@][\w:.-]+", "an image with its tag or digest")
+    )
     # The machines of a job whose manifest names none.
     resources: Resources = field(default_factory=Resources)
     # The containers of a job reach one another and nothing else; channels and checkpoints need no network.
@@ -234,6 +246,14 @@ def _parse_all(written: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem
 
 def _contradictions(settings: Settings) -> Iterator[Problem]:
     """What is right by itself and wrong together."""
+    if settings.image_uri and settings.image_base:
+        yield Problem(
+            "image_base", "has no effect beside image_uri, which is not built: leave one of them out"
+        )
+    if settings.image_uri and settings.image_device != IMAGE_DEVICES[0]:
+        yield Problem(
+            "image_device", "has no effect beside image_uri, which is not built: leave one of them out"
+        )
     if bool(settings.subnets) != bool(settings.security_groups):
         missing = "security_groups" if settings.subnets else "subnets"
         yield Problem(missing, "is missing: a VPC takes subnets and security groups together")

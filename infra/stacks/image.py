@@ -49,6 +49,15 @@ class ImageStack(Stack):
             "Image",
             directory=str(CONTEXT),
             exclude=IGNORED,
+            target=algorithm,
+            build_args=_build_args(settings),
+            # No attestations beside the image, which some of ECR's consumers trip over: the CDK's command
+            # line builds with BUILDX_NO_DEFAULT_ATTESTATIONS by itself (a test holds it to that).
             platform=ecr_assets.Platform.LINUX_AMD64,
         )
         return image.image_uri
+
+
+def _build_args(settings: Settings) -> dict[str, str]:
+    base = {"BASE": settings.image_base} if settings.image_base else {}
+    return {"DEVICE": settings.image_device, **base}

@@ -1,11 +1,12 @@
 """The image ends up in its own named repository, under a tag that never moves."""
 
+import json
 import re
 from typing import Any
 
 import pytest
 
-from tests.infra.assembly import Assembly
+from tests.infra.assembly import ROOT, Assembly
 from tests.infra.conftest import Synthesize
 
 NAMED = "registry.example.com/faces:2026-11"
@@ -16,16 +17,20 @@ def image_asset(assembly: Assembly) -> Any:
     return image
 
 
-def image_uri(assembly: Assembly) -> str:
-    """As the parameter holds it, its account and region in pointed brackets."""
-    (parameter,) = (it for it in assembly.of_kind("AWS::SSM::Parameter") if it.stack == "Image-arcface")
-    assert parameter.properties["Name"] == f"/facetrain/{assembly.stage}/images/arcface"
-    value = parameter.properties["Value"]
+def plain(value: Any) -> str:
+    """A value of a template as text, references in it as ${name}."""
     if isinstance(value, str):
         return value
-    if "Fn::Sub" in value:
-        return str(value["Fn::Sub"])
-    return "".join(part if isinstance(part, str) else f"${{{part['Ref']}}}" for part in value["Fn::Join"][1])
+    if "Fn::Join" in value:
+        return "".join(plain(part) for part in value["Fn::Join"][1])
+    return str(value["Fn::Sub"]) if "Fn::Sub" in value else f"${{{value.get('Ref', 'something else')}}}"
+
+
+def image_uri(assembly: Assembly) -> str:
+    """As the parameter holds it, its account and region as ${…}."""
+    (parameter,) = (it for it in assembly.of_kind("AWS::SSM::Parameter") if it.stack == "Image-arcface")
+    assert parameter.properties["Name"] == f"/facetrain/{assembly.stage}/images/arcface"
+    return plain(parameter.properties["Value"])
 
 
 def test_a_repository_takes_no_second_image_under_a_tag(stage: Assembly) -> None:
@@ -46,6 +51,33 @@ def test_the_image_is_pushed_to_that_repository_by_the_hash_of_its_sources(dev: 
 def test_the_deployment_refers_to_the_very_image_that_is_pushed(dev: Assembly) -> None:
     (destination,) = image_asset(dev)["destinations"].values()
     assert image_uri(dev).endswith(f"/{destination['repositoryName']}:{destination['imageTag']}")
+
+
+def test_the_parameter_the_output_and_the_launcher_name_the_same_image(stage: Assembly) -> None:
+    output = stage.templates["Image-arcface"]["Outputs"]["ImageUri"]["Value"]
+    function = stage.named("AWS::Lambda::Function", "Function").properties
+    platform = json.loads(plain(function["Environment"]["Variables"]["FACETRAIN_PLATFORM"]))
+    assert platform["images"] == {"arcface": image_uri(stage)}
+    assert plain(output) == image_uri(stage)
+    assert "something else" not in image_uri(stage)
+
+
+def test_the_last_stage_is_built_for_gpus_where_nothing_else_is_said(dev: Assembly) -> None:
+    source = image_asset(dev)["source"]
+    assert source["dockerBuildTarget"] == "arcface"
+    assert source["dockerBuildArgs"] == {"DEVICE": "gpu"}
+
+
+def test_settings_choose_device_and_base(synthesize: Synthesize) -> None:
+    base = f"registry.example.com/python@sha256:{'0' * 64}"
+    source = image_asset(synthesize("dev", image_device="cpu", image_base=base))["source"]
+    assert source["dockerBuildArgs"] == {"DEVICE": "cpu", "BASE": base}
+
+
+def test_the_cdk_pushes_no_attestations_beside_the_image() -> None:
+    """Its command line sees to it (cdk-assets, docker.ts); the pinned version must go on doing so."""
+    program = ROOT / "node_modules" / "aws-cdk" / "lib" / "index.js"
+    assert 'BUILDX_NO_DEFAULT_ATTESTATIONS: "1"' in program.read_text(encoding="utf-8")
 
 
 def test_pushing_waits_for_the_repository(dev: Assembly) -> None:

@@ -92,6 +92,9 @@ def test_overrides_rank_above_what_is_written_and_take_its_types() -> None:
         ("image_uri", "registry/arcface", "end it in @sha256"),
         ("image_uri", "registry:5000/arcface", "end it in @sha256"),
         ("image_uri", "registry/arcface:latest", "end it in @sha256"),
+        ("image_device", "tpu", "none of gpu, cpu"),
+        ("image_base", "python", "not an image with its tag"),
+        ("image_base", "registry:5000/python", "not an image with its tag"),
         ("log_retention_days", 100, "the closest is 90"),
         ("noncurrent_days", 0, "out of range: at least 1"),
         ("checkpoint_days", "many", "not a whole number"),
@@ -119,6 +122,8 @@ def test_an_image_that_cannot_change_is_taken(uri: str) -> None:
         ({"subnets": ["subnet-1"]}, "security_groups"),
         ({"security_groups": ["sg-1"]}, "subnets"),
         ({"monthly_budget_usd": 10}, "email"),
+        ({"image_uri": "registry/arcface:v1", "image_device": "cpu"}, "image_device"),
+        ({"image_uri": "registry/arcface:v1", "image_base": "python:3.11-slim"}, "image_base"),
         ({"resources": {"max_runtime_hours": 4, "max_wait_hours": 2}}, "resources.max_wait_hours"),
     ],
 )
