@@ -26,20 +26,26 @@ from urllib.parse import urlsplit
 
 import botocore.session
 
+from facetrain.image.engine import ImageError, find_engine
 from facetrain.local.routes import EVENTS_PATH
 from facetrain.local.sagemaker import aws, operations, server
 from facetrain.local.sagemaker.authorize import BridgeAuthority
+from facetrain.local.sagemaker.containers import ContainerRunner
 from facetrain.local.sagemaker.execution import Grace
+from facetrain.local.sagemaker.images import Registry as ImageRegistry
 from facetrain.local.sagemaker.jobs import Jobs
 from facetrain.local.sagemaker.lifecycle import Workshop
+from facetrain.local.sagemaker.processes import ProcessRunner
 from facetrain.local.sagemaker.registry import Publisher, Registry
-from facetrain.local.sagemaker.runner import ProcessRunner
+from facetrain.local.sagemaker.runner import Runner
 from facetrain.local.sagemaker.service import Service
 from facetrain.local.sagemaker.store import Store
 from training.jobs.contract import STOP_GRACE_SECONDS
 
 VARIABLES = ("FACETRAIN_BRIDGE_TOKEN", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 MINISTACK_SECONDS = 120.0
+RUNNERS = ("process", "docker")
+log = logging.getLogger(__name__)
 
 
 class UsageError(Exception):
@@ -52,6 +58,7 @@ class Endpoint:
 
     service: Service
     jobs: Jobs
+    runner: Runner
     publisher: Publisher
     store: Store
 
@@ -62,7 +69,9 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, required=True, help="0 takes a free one")
     parser.add_argument("--certificate", type=Path, required=True, help="TLS certificate, PEM")
     parser.add_argument("--key", type=Path, required=True, help="its key, PEM")
+    parser.add_argument("--runner", choices=RUNNERS, default="process", help="what jobs run as (process)")
     parser.add_argument("--process-image", action="append", default=[], metavar="URI=PROGRAM")
+    parser.add_argument("--account", default="000000000000", help="whose images the cloud's registry holds")
     parser.add_argument("--quota", action="append", default=[], metavar="INSTANCE_TYPE=COUNT")
     parser.add_argument("--parallel", type=_positive, default=2, help="jobs that run at once (2)")
     parser.add_argument(
@@ -122,7 +131,7 @@ def build(flags: argparse.Namespace, environment: Mapping[str, str]) -> Endpoint
     publisher = Publisher(partial(authority.post, EVENTS_PATH))
     store = Store(flags.state / "jobs.sqlite3")
     registry = Registry(store, publisher, time.time)
-    runner = ProcessRunner(programs(flags.process_image), environment)
+    runner = make_runner(flags, here, environment)
     shop = Workshop(
         registry=registry,
         runner=runner,
@@ -134,7 +143,26 @@ def build(flags: argparse.Namespace, environment: Mapping[str, str]) -> Endpoint
     jobs = Jobs(shop, flags.parallel)
     acts = operations.Operations(registry, jobs, runner, authority, cloud, here.region, quotas(flags.quota))
     model = botocore.session.get_session().get_service_model("sagemaker")
-    return Endpoint(Service(model, acts, authority), jobs, publisher, store)
+    return Endpoint(Service(model, acts, authority), jobs, runner, publisher, store)
+
+
+def make_runner(flags: argparse.Namespace, here: aws.Environment, environment: Mapping[str, str]) -> Runner:
+    if flags.runner == "process":
+        return ProcessRunner(programs(flags.process_image), environment)
+    try:
+        engine = find_engine()
+    except ImageError as error:
+        raise UsageError(f"--runner docker: {error}") from error
+    registry = ImageRegistry(urlsplit(here.endpoint).netloc, flags.account, here.region)
+    return ContainerRunner(engine, registry, flags.state.resolve())
+
+
+def sweep(runner: Runner) -> None:
+    """Remove what earlier jobs left; an engine that cannot now is asked again at the next start or end."""
+    try:
+        runner.sweep()
+    except ImageError as error:
+        log.warning("what jobs left behind stays: %s", error)
 
 
 def main(argv: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -165,7 +193,7 @@ async def _serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    starting = threading.Thread(target=_start_jobs, args=(endpoint.jobs, ministack, told), daemon=True)
+    starting = threading.Thread(target=_start_jobs, args=(endpoint, ministack, told), daemon=True)
     starting.start()
     app = server.App(endpoint.service.handle, lambda: {"status": "ready", "running": endpoint.jobs.running()})
     port = listener.getsockname()[1]
@@ -175,6 +203,7 @@ async def _serve(
     print(json.dumps(ready), flush=True)
     await told.wait()
     await asyncio.to_thread(endpoint.jobs.shutdown)
+    await asyncio.to_thread(sweep, endpoint.runner)
     endpoint.publisher.close()
     # Clients keep connections open, and TLS waits up to 30 s for the other end to say that it closes too.
     await asyncio.wait({serving}, timeout=server.DRAIN_SECONDS)
@@ -184,8 +213,9 @@ async def _serve(
     os._exit(0)
 
 
-def _start_jobs(jobs: Jobs, ministack: str, told: asyncio.Event) -> None:
+def _start_jobs(endpoint: Endpoint, ministack: str, told: asyncio.Event) -> None:
     """Take up earlier jobs once MiniStack, which may start beside us, accepts connections."""
+    sweep(endpoint.runner)
     place = urlsplit(ministack)
     until = time.monotonic() + MINISTACK_SECONDS
     while time.monotonic() < until and not told.is_set():
@@ -193,7 +223,7 @@ def _start_jobs(jobs: Jobs, ministack: str, told: asyncio.Event) -> None:
             socket.create_connection((place.hostname or "localhost", place.port or 443), timeout=1).close()
             break
         time.sleep(0.1)
-    jobs.start()
+    endpoint.jobs.start()
 
 
 def _check_tls(certificate: Path, key: Path) -> None:

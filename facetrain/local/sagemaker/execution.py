@@ -1,9 +1,8 @@
 """A job's programs: started on every host, watched, and ended together."""
 
 import os
-import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from facetrain.local.sagemaker import folders
 from facetrain.local.sagemaker.aws import Clients, Role
 from facetrain.local.sagemaker.checkpoints import Sync
 from facetrain.local.sagemaker.control import Cause, Control
-from facetrain.local.sagemaker.runner import Runner, Running, Task
+from facetrain.local.sagemaker.runner import Job, Runner, Running, Task
 from facetrain.local.sagemaker.states import FAILURE_REASON_LIMIT, Record
 from facetrain.local.sagemaker.telemetry import Telemetry
 from training.jobs.contract import ContainerPaths
@@ -40,30 +39,30 @@ class Grace:
 
 
 def tasks(
-    record: Record, hosts: Sequence[str], bases: Sequence[Path], aws: dict[str, str], telemetry: Telemetry
+    record: Record, job: Job, bases: Sequence[Path], given: Mapping[str, str], telemetry: Telemetry
 ) -> list[Task]:
-    """What each host runs. `aws`: variables for AWS clients in the job."""
-    shared = {**aws, **environment(record, len(hosts), _free_port())}
+    """What each host runs. given: variables for AWS clients in the job, and for the hosts to meet."""
+    shared = environment(record, given)
     return [
         Task(
-            image=record["AlgorithmSpecification"]["TrainingImage"],
+            job=job,
             host=host,
             base=base,
             environment=shared,
             log=telemetry.host(host, base.parent.parent / folders.LOG_NAME).write,
         )
-        for host, base in zip(hosts, bases, strict=True)
+        for host, base in zip(job.hosts, bases, strict=True)
     ]
 
 
-def environment(record: Record, hosts: int, port: int) -> dict[str, str]:
-    """The request's variables, SageMaker's own, and what hosts on one machine need to meet."""
+def environment(record: Record, given: Mapping[str, str]) -> dict[str, str]:
+    """What hosts on one machine need, then the request's variables, then SageMaker's own."""
+    hosts = record["ResourceConfig"]["InstanceCount"]
     # Each of several hosts would believe that it has all the cores to itself.
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // hosts))} if hosts > 1 else {}
     return {
         **threads,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
+        **given,
         **record.get("Environment", {}),
         "TRAINING_JOB_NAME": record["TrainingJobName"],
         "TRAINING_JOB_ARN": record["TrainingJobArn"],
@@ -95,9 +94,9 @@ def _watch(
 ) -> Outcome:
     while True:
         codes = [program.poll() for program in running]
-        for task, code in zip(work, codes, strict=True):
+        for task, program, code in zip(work, running, codes, strict=True):
             if code:
-                return Outcome(failure=algorithm_error(task.base, code))
+                return Outcome(failure=program.trouble() or algorithm_error(task.base, code))
         if all(code == 0 for code in codes):
             return Outcome()
         for sync in syncs:
@@ -130,10 +129,3 @@ def algorithm_error(base: Path, code: int) -> str:
     path = ContainerPaths(base).failure
     written = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
     return start + written[: FAILURE_REASON_LIMIT - len(start) - len(end)] + end
-
-
-def _free_port() -> int:
-    """A port for MASTER_PORT. Nobody holds it until the program does, as with every such choice."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -16,7 +16,6 @@ from typing import Any
 from training.jobs.contract import ContainerPaths
 
 LOG_NAME = "output.log"
-NETWORK_INTERFACE = "lo"
 GROUP_NAME = "homogeneousCluster"  # the service's name for the only group
 
 
@@ -29,8 +28,11 @@ def base(jobs: Path, job: str, host: str) -> Path:
     return jobs / job / host / "opt" / "ml"
 
 
-def prepare(jobs: Path, record: Mapping[str, Any], hosts: Sequence[str]) -> list[Path]:
-    """Make every host's folders and configuration anew; what an earlier attempt left is removed."""
+def prepare(jobs: Path, record: Mapping[str, Any], hosts: Sequence[str], interface: str) -> list[Path]:
+    """Make every host's folders and configuration anew; what an earlier attempt left is removed.
+
+    interface: of the network that the hosts share.
+    """
     bases = [base(jobs, record["TrainingJobName"], host) for host in hosts]
     clean(jobs, record["TrainingJobName"], hosts)
     for host, root in zip(hosts, bases, strict=True):
@@ -39,7 +41,7 @@ def prepare(jobs: Path, record: Mapping[str, Any], hosts: Sequence[str]) -> list
             folder.mkdir(parents=True)
         _write(paths.hyperparameters, record.get("HyperParameters", {}))
         _write(paths.input_data_config, input_data_config(record))
-        _write(paths.resource_config, resource_config(record, host, hosts))
+        _write(paths.resource_config, resource_config(record, host, hosts, interface))
     return bases
 
 
@@ -65,7 +67,9 @@ def input_data_config(record: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     }
 
 
-def resource_config(record: Mapping[str, Any], host: str, hosts: Sequence[str]) -> dict[str, Any]:
+def resource_config(
+    record: Mapping[str, Any], host: str, hosts: Sequence[str], interface: str
+) -> dict[str, Any]:
     """resourceconfig.json: who the program's own host is, and who the others are."""
     kind = record["ResourceConfig"]["InstanceType"]
     group = {"instance_group_name": GROUP_NAME, "instance_type": kind, "hosts": list(hosts)}
@@ -75,7 +79,7 @@ def resource_config(record: Mapping[str, Any], host: str, hosts: Sequence[str]) 
         "current_group_name": GROUP_NAME,
         "hosts": list(hosts),
         "instance_groups": [group],
-        "network_interface_name": NETWORK_INTERFACE,
+        "network_interface_name": interface,
     }
 
 

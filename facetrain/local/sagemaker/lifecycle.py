@@ -3,7 +3,7 @@
 import logging
 import threading
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from facetrain.local.sagemaker.control import Control
 from facetrain.local.sagemaker.errors import EndpointStopping, JobFailed, JobStopped
 from facetrain.local.sagemaker.execution import Grace, Outcome
 from facetrain.local.sagemaker.registry import Registry, final_status
-from facetrain.local.sagemaker.runner import Runner, local_path
+from facetrain.local.sagemaker.runner import Job, Runner, local_path
 from facetrain.local.sagemaker.states import Record, running_seconds
 from facetrain.local.sagemaker.telemetry import Telemetry
 from training.jobs.contract import CHECKPOINT_DIR
@@ -25,6 +25,7 @@ from training.jobs.uri import S3Uri
 
 log = logging.getLogger(__name__)
 
+FETCHING = "Downloading the training image"
 INTERNAL_ERROR = "InternalServerError: We encountered an internal error. Please try again."
 
 
@@ -47,6 +48,8 @@ class Lifecycle:
         self._shop, self._record, self._control = shop, record, control
         self._name: str = record["TrainingJobName"]
         self._hosts = folders.host_names(record["ResourceConfig"]["InstanceCount"])
+        image: str = record["AlgorithmSpecification"]["TrainingImage"]
+        self._job = Job(self._name, image, self._hosts, record["EnableNetworkIsolation"])
         self._bases: list[Path] = []
 
     def run(self) -> None:
@@ -75,9 +78,11 @@ class Lifecycle:
         self._advance("Downloading")
         with ExitStack() as closing:
             closing.callback(self._timer().cancel)
-            self._bases = folders.prepare(self._shop.jobs, self._record, self._hosts)
+            interface = self._shop.runner.interface(self._job)
+            self._bases = folders.prepare(self._shop.jobs, self._record, self._hosts, interface)
             self._download(s3)
             syncs = self._checkpoints(s3)
+            self._fetch(role)
             self._advance("Training")
             outcome = self._train(role, syncs)
         if outcome.failure is not None:
@@ -86,9 +91,9 @@ class Lifecycle:
         self._upload(s3)
         self._end(final_status(outcome.stopped) if outcome.stopped else "Completed")
 
-    def _advance(self, secondary: str) -> None:
+    def _advance(self, secondary: str, message: str | None = None) -> None:
         self._control.check()
-        self._record = self._shop.registry.advance(self._name, secondary)
+        self._record = self._shop.registry.advance(self._name, secondary, message=message)
 
     def _role(self) -> Role:
         try:
@@ -125,17 +130,26 @@ class Lifecycle:
             sync.download(self._control.check)
         return syncs
 
+    def _fetch(self, role: Role) -> None:
+        """Have the image. The service shows this by its message; it gave up DownloadingTrainingImage."""
+        announce = partial(self._advance, "Downloading", FETCHING)
+        image = self._shop.runner.fetch(self._job.image, role, self._control.check, announce)
+        self._job = replace(self._job, image=image)
+
     def _train(self, role: Role, syncs: list[Sync]) -> Outcome:
         """Run the programs; their log lines, metrics and checkpoints are sent when this returns."""
         definitions = self._record["AlgorithmSpecification"].get("MetricDefinitions", ())
         telemetry = Telemetry(role, self._name, definitions, self._shop.registry.clock)
         aws = execution.aws_variables(self._record, self._shop.cloud, role)
-        work = execution.tasks(self._record, self._hosts, self._bases, aws, telemetry)
-        telemetry.open()
-        for sync in syncs:
-            sync.start()
         try:
-            outcome = execution.run(self._shop.runner, work, self._control, syncs, self._shop.grace)
+            with self._shop.runner.together(self._job) as meeting:
+                work = execution.tasks(self._record, self._job, self._bases, {**aws, **meeting}, telemetry)
+                telemetry.open()
+                for sync in syncs:
+                    sync.start()
+                outcome = execution.run(self._shop.runner, work, self._control, syncs, self._shop.grace)
+        except JobFailed as failure:  # a program could not even be started
+            outcome = Outcome(failure=str(failure))
         finally:
             self._shop.registry.note(self._name, FinalMetricDataList=telemetry.close())
         if outcome.stopped == "runtime":

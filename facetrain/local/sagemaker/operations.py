@@ -11,6 +11,7 @@ from facetrain.local.sagemaker.authorize import PULL_ACTIONS, Authority, Caller,
 from facetrain.local.sagemaker.aws import Client, Clients, Role, error_text, trusts_sagemaker
 from facetrain.local.sagemaker.channels import first_item, no_objects
 from facetrain.local.sagemaker.errors import ServiceError, ValidationError
+from facetrain.local.sagemaker.images import IMAGE
 from facetrain.local.sagemaker.jobs import Jobs
 from facetrain.local.sagemaker.listing import list_jobs
 from facetrain.local.sagemaker.registry import Registry
@@ -46,7 +47,7 @@ class Operations:
         if taken is not None:
             raise _in_use(taken)
         role = self._role(request["RoleArn"])
-        self._check_image(request)
+        self._check_image(caller, request)
         self._check_inputs(role.client("s3"), request)
         self._check_output(request)
         self._check_quota(request["ResourceConfig"])
@@ -125,15 +126,15 @@ class Operations:
             "'sagemaker.amazonaws.com' to assume the role."
         )
 
-    def _check_image(self, request: Input) -> None:
+    def _check_image(self, caller: Caller, request: Input) -> None:
         image, arn = request["AlgorithmSpecification"]["TrainingImage"], request["RoleArn"]
-        match = rules.ECR_IMAGE.fullmatch(image)
+        match = IMAGE.fullmatch(image)
         assert match is not None  # rules.check_request has seen to it
-        registry, repository = match["registry"], match["repository"]
+        registry, repository = match["registry"] or caller.account, match["repository"]
         refusal = self.runner.refusal(image)
         if refusal is not None:
             raise ValidationError(f"Cannot find the requested image: {image} ({refusal})")
-        resource = f"arn:aws:ecr:{match['region']}:{registry}:repository/{repository}"
+        resource = f"arn:aws:ecr:{match['region'] or self.region}:{registry}:repository/{repository}"
         if not role_may_pull(self.authority, arn, resource):
             raise ValidationError(
                 f"Access denied for repository: {repository} in registry ID: {registry}. Please check if your"

@@ -27,7 +27,9 @@ class Registry:
         self.store.create(record, tags)
         self._publish(record, tags)
 
-    def advance(self, name: str, secondary: str, reason: str | None = None) -> Record:
+    def advance(
+        self, name: str, secondary: str, reason: str | None = None, message: str | None = None
+    ) -> Record:
         """Move a job on.
 
         Raises JobStopped where somebody has asked for its end and the step would begin new work. A job that
@@ -36,7 +38,7 @@ class Registry:
 
         def change(record: Record) -> Record:
             if record["TrainingJobStatus"] != "Stopping":
-                return advance(record, secondary, self.clock(), reason)
+                return advance(record, secondary, self.clock(), reason, message)
             if secondary in {"Pending", "Downloading", "Training"}:
                 raise JobStopped
             return advance(record, "Stopped" if secondary == "Completed" else secondary, self.clock(), reason)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from facetrain.local.sagemaker.errors import ValidationError
+from facetrain.local.sagemaker.images import IMAGE
 from training.jobs.contract import (
     INSTANCE_COUNT_LIMIT,
     MAX_RUNTIME_SECONDS_LIMIT,
@@ -19,10 +20,6 @@ from training.jobs.uri import S3Uri
 
 Request = Mapping[str, Any]
 
-ECR_IMAGE = re.compile(
-    r"(?P<registry>\d{12})\.dkr\.ecr(-fips)?\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?"
-    r"/(?P<repository>[a-z0-9]+([._/-][a-z0-9]+)*)(?P<version>:[\w.-]{1,128}|@sha256:[0-9a-f]{64})?"
-)
 # Families with local NVMe storage, which has its own encryption (API reference, ResourceConfig).
 _NVME = re.compile(
     r"ml\.(p3dn|p4d|p4de|p5|p5e|p5en|p6[a-z0-9-]*|g4dn|g5|g6|g6e|g7|g7e|trn1|trn1n|trn2|r5d)\."
@@ -53,7 +50,7 @@ def _algorithm(request: Request) -> Iterator[str]:
     image = algorithm.get("TrainingImage")
     if algorithm.get("AlgorithmName"):
         yield _absent("Algorithm resources (AlgorithmName)", "give the image's address as TrainingImage")
-    if not image or not ECR_IMAGE.fullmatch(image):
+    if not image or not IMAGE.fullmatch(image):
         yield (
             "Invalid training image. Please provide a valid Amazon Elastic Container Registry path of the "
             "Docker image to run."

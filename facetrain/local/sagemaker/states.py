@@ -57,12 +57,15 @@ def new_record(request: Mapping[str, Any], arn: str, now: float) -> Record:
     return advance(record, "Starting", now)
 
 
-def advance(record: Record, secondary: str, now: float, reason: str | None = None) -> Record:
-    """A new record in the next secondary status. `reason` is a failure's reason."""
+def advance(
+    record: Record, secondary: str, now: float, reason: str | None = None, message: str | None = None
+) -> Record:
+    """A new record in the next secondary status. `reason` is a failure's, `message` what is not the usual."""
     transitions = [dict(step) for step in record["SecondaryStatusTransitions"]]
     if transitions:
         transitions[-1]["EndTime"] = now
-    transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": MESSAGES[secondary]})
+    said = message or MESSAGES[secondary]
+    transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": said})
     changed: Record = {
         **record,
         "TrainingJobStatus": _primary(record, secondary),

@@ -17,7 +17,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from facetrain.local.sagemaker.aws import Client, Role, denied
-from facetrain.local.sagemaker.runner import LINE_LIMIT
+from facetrain.local.sagemaker.guarded import LINE_LIMIT
 from training.jobs.contract import LOG_GROUP, METRICS_NAMESPACE
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from facetrain.local.sagemaker.__main__ import UsageError, programs, quotas, set
 from facetrain.local.sagemaker.aws import trusts_sagemaker
 from facetrain.local.sagemaker.channels import Item, assign, relative
 from facetrain.local.sagemaker.errors import ServiceError, ValidationError
+from facetrain.local.sagemaker.processes import ProcessRunner
 from facetrain.local.sagemaker.registry import state_change
-from facetrain.local.sagemaker.runner import ProcessRunner
 from facetrain.local.sagemaker.states import new_record
 from facetrain.local.sagemaker.telemetry import (
     BYTES_LIMIT,
@@ -106,10 +106,10 @@ def job(**more: Any) -> dict[str, Any]:
 
 
 def test_a_program_finds_its_host_among_the_others() -> None:
-    config = folders.resource_config(job(), "algo-2", ["algo-1", "algo-2"])
+    config = folders.resource_config(job(), "algo-2", ["algo-1", "algo-2"], "eth0")
     assert config["current_host"] == "algo-2"
     assert config["hosts"] == ["algo-1", "algo-2"]
-    assert config["network_interface_name"] == "lo"
+    assert config["network_interface_name"] == "eth0"
 
 
 def test_hosts_are_sorted_as_the_service_sorts_them() -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from facetrain.local.sagemaker.runner import ProcessRunner, Running, Task
+from facetrain.local.sagemaker.processes import ProcessRunner
+from facetrain.local.sagemaker.runner import Job, Running, Task
 from tests.local.sagemaker.conftest import alive
 
+JOB = Job("job", "image", ["algo-1"], isolated=True)
 LINUX = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux has subreapers: elsewhere the session is killed"
 )
@@ -33,7 +35,7 @@ class Started:
         base = folder / "opt" / "ml"
         base.mkdir(parents=True)
         runner = ProcessRunner({"image": program}, os.environ)
-        self.running: Running = runner.start(Task("image", "algo-1", base, environment, self.lines.append))
+        self.running: Running = runner.start(Task(JOB, "algo-1", base, environment, self.lines.append))
 
     def until(self, holds: Callable[[], bool], seconds: float = 10) -> None:
         deadline = time.monotonic() + seconds
@@ -64,7 +66,7 @@ def test_a_program_that_cannot_start_says_so_and_ends_with_126(tmp_path: Path) -
     (tmp_path / "opt/ml").mkdir(parents=True)
     lines: list[str] = []
     runner = ProcessRunner({"image": program}, os.environ)
-    running = runner.start(Task("image", "algo-1", tmp_path / "opt/ml", {}, lines.append))
+    running = runner.start(Task(JOB, "algo-1", tmp_path / "opt/ml", {}, lines.append))
     while running.poll() is None:
         time.sleep(0.01)
     assert running.poll() == 126
@@ -139,11 +141,12 @@ def test_nothing_survives_the_sudden_end_of_the_endpoint(tmp_path: Path) -> None
     endpoint = f"""
 import os, time
 from pathlib import Path
-from facetrain.local.sagemaker.runner import ProcessRunner, Task
+from facetrain.local.sagemaker.processes import ProcessRunner
+from facetrain.local.sagemaker.runner import Job, Task
 def show(line): print(line, flush=True)
 base = Path({str(tmp_path / "opt/ml")!r})
 runner = ProcessRunner({{"image": Path({str(tmp_path / "train.py")!r})}}, os.environ)
-runner.start(Task("image", "algo-1", base, {{}}, show))
+runner.start(Task(Job("job", "image", ["algo-1"], True), "algo-1", base, {{}}, show))
 time.sleep(60)
 """
     process = subprocess.Popen([sys.executable, "-c", endpoint], stdout=subprocess.PIPE, text=True)
