@@ -24,7 +24,14 @@ Name = Annotated[
 @app.command()
 def up(
     name: Name = "default",
-    runner: Annotated[str, typer.Option(help="How jobs run.")] = "process",
+    runner: Annotated[
+        str | None,
+        typer.Option(
+            metavar="process|docker",
+            help="What jobs run as; docker builds the image.  [default: as before, else process]",
+            show_default=False,
+        ),
+    ] = None,
     port: Annotated[
         int | None,
         typer.Option(min=1, max=65535, help="Of the gateway.  [default: a free one]", show_default=False),
@@ -70,6 +77,7 @@ def status(name: Name = "default", as_json: AsJson = False) -> None:
             {
                 "name": found.name,
                 "state": state + ("" if found.deployed else ", not deployed"),
+                "runner": found.runner,
                 "endpoint": found.endpoint,
                 "sagemaker": found.sagemaker_endpoint,
                 "jobs": ", ".join(found.running_jobs),

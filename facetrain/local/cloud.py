@@ -6,14 +6,14 @@ import os
 import shlex
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from facetrain.local import certificates, deployment, ports, services
+from facetrain.local import certificates, container_image, deployment, ports, services
 from facetrain.local.certificates import TlsFiles
 from facetrain.local.clients import STAGE, aws_environment
 from facetrain.local.credentials import credentials
@@ -26,7 +26,7 @@ from facetrain.local.services import PortTakenError, Servers
 __all__ = ["Cloud", "LocalCloudError", "Status", "down", "find", "status", "up"]
 
 DEFAULT_NAME = "default"
-RUNNERS = ("process",)
+RUNNERS = ("process", "docker")
 START_ATTEMPTS = 5
 PATIENCE = 30.0  # seconds that a living process has to answer
 # Variables of the user's shell that would win over the cloud's, or be mixed with them.
@@ -81,32 +81,50 @@ class Status:
 def up(
     name: str = DEFAULT_NAME,
     progress: Progress = lambda _line: None,
-    runner: str = "process",
+    runner: str | None = None,
     port: int | None = None,
 ) -> Cloud:
     """Start the cloud `name` and deploy the stacks into it; harmless where both are done.
 
-    progress is told, in one line each, what takes time. port: MiniStack's; any free one where None.
+    progress is told, in one line each, what takes time. runner: what jobs run as, "process" or "docker";
+    where None, as before, or "process" in a new cloud. port: MiniStack's; any free one where None.
     Raises LocalCloudError in one sentence with the remedy. An interrupt, like a failure, leaves nothing
     running that was not running before, and no half-made deployment.
     """
-    if runner not in RUNNERS:
-        raise LocalCloudError(
-            f'there is no runner "{runner}": jobs run as plain processes (runner "process")'
-        )
+    if runner not in (None, *RUNNERS):
+        raise LocalCloudError(f'there is no runner "{runner}": take {" or ".join(RUNNERS)}')
     home = Home.of(name)
-    programs = deployment.images(deployment.checkout())
     with (
         _termination_raises(),
         home.locked(lambda: progress(f'Waiting for another command on cloud "{name}"')),
     ):
         before = _healthy(home)
+        _refuse_change(before, port, runner)
         with _nothing_half_made(home, ran_before=before is not None):
-            servers = _at_port(before, port) or _start(home, port, programs, progress)
-            deployment.deploy(servers, progress)
+            make = _with_containers if (runner or _runner(home)) == "docker" else _with_processes
+            servers = make(home, before, port, progress)
             if before is None:
                 deployment.warm_launcher(servers)
     return _cloud(servers)
+
+
+def _with_processes(home: Home, running: Servers | None, port: int | None, progress: Progress) -> Servers:
+    """A cloud whose jobs are processes: what stands for the image is the checkout's own program."""
+    programs = deployment.images(deployment.checkout())
+    servers = running or _start(home, port, "process", programs, progress)
+    deployment.deploy(servers, next(iter(programs)), progress)
+    return servers
+
+
+def _with_containers(home: Home, running: Servers | None, port: int | None, progress: Progress) -> Servers:
+    """A cloud whose jobs are containers. What can fail for want of Docker comes first."""
+    root = deployment.checkout()
+    engine, tag = container_image.engine(), container_image.tag(root)
+    container_image.ensure_built(engine, root, tag, progress)
+    servers = running or _start(home, port, "docker", {}, progress)
+    deployment.deploy(servers, deployment.image_uri("arcface", tag), progress)
+    container_image.ensure_pushed(engine, servers, deployment.repository("arcface"), tag, progress)
+    return servers
 
 
 def down(name: str = DEFAULT_NAME, delete: bool = False) -> bool:
@@ -124,9 +142,8 @@ def find(name: str = DEFAULT_NAME) -> Cloud:
     """The running cloud `name`; LocalCloudError where it does not run."""
     servers = _healthy(Home.of(name))
     if servers is None:
-        option = "" if name == DEFAULT_NAME else f" --name {name}"
         raise LocalCloudError(
-            f'the cloud "{name}" is not running: start it with `facetrain local up{option}`'
+            f'the cloud "{name}" is not running: start it with `facetrain local up{_named(name)}`'
         )
     return _cloud(servers)
 
@@ -144,13 +161,17 @@ def status(name: str = DEFAULT_NAME) -> Status:
         running=servers is not None,
         deployed=home.deployed.exists(),
         stage=STAGE,
-        runner=RUNNERS[0],
+        runner=_runner(home),
         endpoint=servers.endpoint if servers else None,
         sagemaker_endpoint=servers.sagemaker_endpoint if servers else None,
         processes=_processes(home),
         running_jobs=jobs,
         home=str(home.path),
     )
+
+
+def _named(name: str) -> str:
+    return "" if name == DEFAULT_NAME else f" --name {name}"
 
 
 def _cloud(servers: Servers) -> Cloud:
@@ -172,7 +193,13 @@ def _servers(home: Home, settings: dict[str, Any]) -> Servers:
         sagemaker_port=settings["sagemaker_port"],
         first_port=settings["first_port"],
         credentials=credentials(home),
+        runner=settings.get("runner", RUNNERS[0]),
     )
+
+
+def _runner(home: Home) -> str:
+    """What the cloud's jobs run as, or ran as when it was last up."""
+    return str((read_json(home.settings) or {}).get("runner", RUNNERS[0]))
 
 
 def _healthy(home: Home) -> Servers | None:
@@ -191,16 +218,26 @@ def _healthy(home: Home) -> Servers | None:
     return servers if all(servers.get(address, PATIENCE) is not None for address in health) else None
 
 
-def _at_port(servers: Servers | None, port: int | None) -> Servers | None:
-    if servers is not None and port not in (None, servers.port):
+def _refuse_change(servers: Servers | None, port: int | None, runner: str | None) -> None:
+    """LocalCloudError where a running cloud would have to be another one."""
+    if servers is None:
+        return
+    stop_it = f"stop it with `facetrain local down{_named(servers.home.name)}` before"
+    if port not in (None, servers.port):
         raise LocalCloudError(
             f'the cloud "{servers.home.name}" already runs on port {servers.port}: '
-            f"stop it with `facetrain local down` before giving it port {port}"
+            f"{stop_it} giving it port {port}"
         )
-    return servers
+    if runner not in (None, servers.runner):
+        raise LocalCloudError(
+            f'the cloud "{servers.home.name}" already runs, with --runner {servers.runner}: '
+            f"{stop_it} starting it with --runner {runner}"
+        )
 
 
-def _start(home: Home, port: int | None, programs: Any, progress: Progress) -> Servers:
+def _start(
+    home: Home, port: int | None, runner: str, programs: Mapping[str, Path], progress: Progress
+) -> Servers:
     """Start both processes on free ports; whatever is left of an earlier run is stopped first."""
     services.stop(home)
     home.create()
@@ -212,7 +249,7 @@ def _start(home: Home, port: int | None, programs: Any, progress: Progress) -> S
         certificates.make(tls, now)
     progress(f'Starting the cloud "{home.name}"')
     for attempt in range(START_ATTEMPTS):
-        servers = _servers(home, _choose_ports(home, port))
+        servers = _servers(home, _settings(home, port, runner))
         try:
             servers.start(programs)
         except PortTakenError:
@@ -225,14 +262,14 @@ def _start(home: Home, port: int | None, programs: Any, progress: Progress) -> S
     raise AssertionError("the last attempt returns or raises")
 
 
-def _choose_ports(home: Home, port: int | None) -> dict[str, int]:
-    """The ports to use from now on, written down: the ones from before where they are free."""
+def _settings(home: Home, port: int | None, runner: str) -> dict[str, Any]:
+    """Runner and ports to use from now on, written down: the ports from before where they are free."""
     old = read_json(home.settings) or {}
     remembered = [old[key] for key in ("port", "sagemaker_port") if key in old]
     gateway, sagemaker = ports.choose(2, remembered)
     gateway = port or gateway
     first = old["first_port"] if home.deployed.exists() and "first_port" in old else gateway
-    settings = {"port": gateway, "sagemaker_port": sagemaker, "first_port": first}
+    settings = {"port": gateway, "sagemaker_port": sagemaker, "first_port": first, "runner": runner}
     write_private(home.settings, json.dumps(settings))
     return settings
 

@@ -39,6 +39,7 @@ SOURCES = (
     "package-lock.json",
 )
 TRAINER = "training/train"
+PROCESS_TAG = "process"  # of the image that stands for a program, which no registry holds
 
 
 def checkout() -> Path:
@@ -54,17 +55,22 @@ def checkout() -> Path:
 
 def images(root: Path) -> Mapping[str, Path]:
     """The program that stands for each image URI where jobs run as plain processes."""
-    return {image_uri("arcface"): root / TRAINER}
+    return {image_uri("arcface", PROCESS_TAG): root / TRAINER}
 
 
-def image_uri(algorithm: str) -> str:
-    """An image URI as the local registry would give it; nothing is pushed for jobs that run as processes."""
-    return f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/facetrain-{STAGE}/{algorithm}:process"
+def repository(algorithm: str) -> str:
+    """Where the stacks keep an algorithm's images."""
+    return f"facetrain-{STAGE}/{algorithm}"
 
 
-def digest(root: Path) -> str:
-    """SHA-256 of everything a deployment is made of: names and contents."""
-    total = hashlib.sha256(image_uri("arcface").encode())
+def image_uri(algorithm: str, tag: str) -> str:
+    """An image in the cloud's registry, named as in AWS."""
+    return f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{repository(algorithm)}:{tag}"
+
+
+def digest(root: Path, image: str) -> str:
+    """SHA-256 of everything a deployment is made of: names and contents, and the image's URI."""
+    total = hashlib.sha256(image.encode())
     for path in _source_files(root):
         total.update(f"\0{path.relative_to(root)}\0".encode())
         total.update(path.read_bytes())
@@ -77,17 +83,20 @@ def _source_files(root: Path) -> Iterator[Path]:
         yield from (path for path in paths if path.is_file() and "__pycache__" not in path.parts)
 
 
-def deploy(servers: Servers, progress: Progress) -> None:
-    """Bring the stacks up to what the checkout says. Raises LocalCloudError with the CDK's last lines."""
+def deploy(servers: Servers, image: str, progress: Progress) -> None:
+    """Bring the stacks up to what the checkout says. Raises LocalCloudError with the CDK's last lines.
+
+    image: the URI that jobs name.
+    """
     try:
-        _deploy(servers, progress)
+        _deploy(servers, image, progress)
     except (BotoCoreError, ClientError) as problem:
         raise LocalCloudError(f"{problem}: see {servers.ministack.log}") from problem
 
 
-def _deploy(servers: Servers, progress: Progress) -> None:
+def _deploy(servers: Servers, image: str, progress: Progress) -> None:
     root = checkout()
-    wanted = digest(root)
+    wanted = digest(root, image)
     deployed = read_json(servers.home.deployed) or {}
     if deployed.get("digest") == wanted and _complete_stacks(servers) >= set(deployed["stacks"]):
         return
@@ -95,7 +104,7 @@ def _deploy(servers: Servers, progress: Progress) -> None:
     _install_cdk(servers, root, progress)
     _make_assets_bucket(servers)
     progress("Deploying the stacks with the CDK")
-    _cdk_deploy(servers, root, _assembly(servers, wanted), progress)
+    _cdk_deploy(servers, root, _assembly(servers, wanted), image, progress)
     _make_training_log_group(servers)
     _check_platform(servers)
     stacks = sorted(_complete_stacks(servers))
@@ -125,7 +134,7 @@ def _install_cdk(servers: Servers, root: Path, progress: Progress) -> None:
     _run(["npm", "ci", "--no-fund", "--no-audit"], servers, root, lambda _line: None)
 
 
-def _cdk_deploy(servers: Servers, root: Path, assembly: Path, progress: Progress) -> None:
+def _cdk_deploy(servers: Servers, root: Path, assembly: Path, image: str, progress: Progress) -> None:
     """`cdk deploy` of every stack, from what an earlier synthesis of the same sources left, if any did.
 
     Synthesis takes three quarters of the time and knows nothing of the cloud it is for.
@@ -146,7 +155,7 @@ def _cdk_deploy(servers: Servers, root: Path, assembly: Path, progress: Progress
     if synthesised:
         command += ["--app", str(assembly)]
     else:
-        command += ["-c", f"stage={STAGE}", "-c", f"image_uri={image_uri('arcface')}", "--output", str(fresh)]
+        command += ["-c", f"stage={STAGE}", "-c", f"image_uri={image}", "--output", str(fresh)]
 
     def tell(line: str) -> None:
         if "✅" in line and STACK_PREFIX in line:

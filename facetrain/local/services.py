@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from facetrain.local.certificates import TlsFiles
 from facetrain.local.credentials import Credentials
 from facetrain.local.errors import LocalCloudError
-from facetrain.local.home import Home
+from facetrain.local.home import Home, read_json
 from facetrain.local.process import Service, kill_strays
 from facetrain.local.routes import MINISTACK_HEALTH_PATH, SAGEMAKER_HEALTH_PATH, SAVE_PATH
 
@@ -32,6 +33,11 @@ MARK = "FACETRAIN_CLOUD"  # in the environment of a cloud's processes, Lambdas t
 # What a server needs of the user's environment. Not their AWS_* variables, profiles or proxies, which the
 # deployed Lambda would inherit and never has in AWS.
 INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ")
+# What the endpoint needs besides to find the engine that the user's own `docker` finds.
+DOCKER = (
+    *("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"),
+    "XDG_RUNTIME_DIR",
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Servers:
     sagemaker_port: int
     first_port: int  # MiniStack keeps the address it was first deployed at in its queues' names
     credentials: Credentials
+    runner: str = "process"  # or "docker": what jobs run as
 
     @property
     def endpoint(self) -> str:
@@ -144,7 +151,18 @@ def stop(home: Home, grace: float = STOP_SECONDS) -> None:
     for name in ("sagemaker", "ministack"):  # jobs first: they still write to S3
         service(home, name).stop(grace)
     kill_strays([f"{MARK}={home.path}/", f"SAGEMAKER_BASE_DIR={home.sagemaker}/"])
+    if (read_json(home.settings) or {}).get("runner") == "docker":
+        _remove_containers(home)
     shutil.rmtree(home.scratch, ignore_errors=True)
+
+
+def _remove_containers(home: Home) -> None:
+    """What a killed endpoint may have left. Where no engine answers now, the next start looks again."""
+    from facetrain.image.engine import ImageError, find_engine  # noqa: PLC0415 - most clouds have no engine
+    from facetrain.local.sagemaker.containers import sweep  # noqa: PLC0415
+
+    with suppress(ImageError):
+        sweep(find_engine(), home.sagemaker)
 
 
 def _base_environment(servers: Servers) -> dict[str, str]:
@@ -191,13 +209,15 @@ def ministack_environment(servers: Servers) -> dict[str, str]:
 
 def sagemaker_environment(servers: Servers) -> dict[str, str]:
     """What the SageMaker endpoint is told: where MiniStack is, and the keys of its root."""
-    return _base_environment(servers)
+    docker = {name: os.environ[name] for name in DOCKER if name in os.environ}
+    return {**_base_environment(servers), **docker}
 
 
 def sagemaker_flags(servers: Servers, images: Mapping[str, Path]) -> list[str]:
     """The endpoint's command line."""
     flags = ["--state", str(servers.home.sagemaker), "--port", str(servers.sagemaker_port)]
     flags += ["--certificate", str(servers.tls.certificate), "--key", str(servers.tls.key)]
+    flags += ["--runner", servers.runner, "--account", ACCOUNT]
     for uri, program in images.items():
         flags += ["--process-image", f"{uri}={program}"]
     return flags
