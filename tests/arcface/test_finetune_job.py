@@ -41,7 +41,7 @@ def run(base: Path, identities: int, weights: Path | None = None) -> list[str]:
     if weights:
         paths.channel("weights").mkdir(exist_ok=True)
         (paths.channel("weights") / weights.name).write_bytes(weights.read_bytes())
-    train(Job(paths, SETTINGS, hosts=1, scratch=base), World(), Stop(), log.append)
+    train(Job(paths, SETTINGS, hosts=1, scratch=base), World(), Stop(), log.append, log.append)
     return log
 
 

@@ -21,11 +21,3 @@ def test_the_first_line_says_what_the_run_computes_with_and_on_how_much() -> Non
 def test_a_chosen_precision_is_taken_as_it_is() -> None:
     chosen = [hardware.precision(name, CPU) for name in ("fp32", "bf16", "fp16")]
     assert chosen == [torch.float32, torch.bfloat16, torch.float16]
-
-
-def test_the_drivers_version_is_found_in_what_its_file_says() -> None:
-    closed = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024\n"
-    opened = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build\n"
-    assert hardware.driver_version(closed) == "550.54.15"
-    assert hardware.driver_version(opened) == "580.95.05"
-    assert hardware.driver_version("") == "unknown"

@@ -79,6 +79,6 @@ def test_only_the_command_line_makes_a_job_begin_anew(
         return 0
 
     monkeypatch.setattr(launch, "run_rank", run_rank)
-    write_job(tmp_path, {})
+    write_job(tmp_path, {}).channel("images").mkdir()
     assert main(["train", *arguments], {contract.BASE_DIR_VARIABLE: str(tmp_path)}) == 0
     assert seen == [resumes]

@@ -193,7 +193,8 @@ def test_no_folders_at_all_are_explained_in_one_line(tmp_path: Path) -> None:
     done = train(tmp_path / "gone")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"there is no {tmp_path / 'gone'}: run this in a training job, or name a folder")
+    assert line.startswith(f"there is no {tmp_path / 'gone'}, where a training job finds its data")
+    assert "docker run -v FOLDER:/opt/ml IMAGE" in line
 
 
 def test_another_argument_than_train_is_explained(tmp_path: Path) -> None:

@@ -9,6 +9,10 @@ class StoppedError(Exception):
     """The job was told to stop (SIGTERM), and everything worth keeping is saved."""
 
 
+class StoppedEarlyError(StoppedError):
+    """Told to stop where there was nothing to save yet; the ranks do not come to this together."""
+
+
 def first_line(error: Exception) -> str:
     """What an error of another library says, short enough to be quoted."""
     lines = str(error).splitlines()

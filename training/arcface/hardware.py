@@ -1,15 +1,14 @@
 """What this machine computes with: precision, compilation, and how to say so in one line."""
 
 import os
-import re
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from training.arcface.distributed import World
+from training.arcface.gpus import driver_here
 from training.arcface.plan import Plan
 from training.arcface.settings import Settings
 
@@ -20,8 +19,6 @@ PAYS_AFTER_IMAGES = {"cpu": 20_000, "cuda": 1_000_000}
 NEVER_PAYS_ON_CPU = ("mbf", "mbf_large", "vit_t", "vit_s", "vit_b")
 
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# Where the driver of NVIDIA's GPUs says which it is; containers see it too.
-DRIVER_FILE = Path("/proc/driver/nvidia/version")
 
 
 def precision(choice: str, device: torch.device) -> torch.dtype:
@@ -56,18 +53,11 @@ def describe(settings: Settings, world: World, hosts: int, plan: Plan, classes: 
     )
 
 
-def driver_version(text: str) -> str:
-    """From what the driver's file says: NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Thu …"""
-    found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", text)
-    return found[1] if found else "unknown"
-
-
 def _device_name(device: torch.device) -> str:
     if device.type == "cpu":
         return f"cpu threads={torch.get_num_threads()}"
     name = torch.cuda.get_device_name(device).replace(" ", "-")
-    driver = driver_version(DRIVER_FILE.read_text()) if DRIVER_FILE.is_file() else "unknown"
-    return f"{name} driver={driver} cuda={torch.version.cuda}"
+    return f"{name} driver={driver_here() or 'unknown'} cuda={torch.version.cuda}"
 
 
 def _has_bf16(device: torch.device) -> bool:

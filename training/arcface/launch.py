@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import distributed
 
-from training.arcface import main, trainer
+from training.arcface import gpus, main, trainer, user
 from training.arcface.about import About
 from training.arcface.distributed import DEFAULT_PORT, PATIENCE, Cluster, World
-from training.arcface.errors import StoppedError, TrainingError, first_line
+from training.arcface.errors import StoppedEarlyError, StoppedError, TrainingError, first_line
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
 from training.jobs import contract
@@ -58,6 +58,7 @@ def launch(
     """
     cluster = Cluster.from_resource_config(resources)
     meeting = Meeting.from_environment(cluster, environment)
+    look_at_gpus(resources, environment)
     settings, about = Settings.from_config(config), About.from_environment(environment)
     with tempfile.TemporaryDirectory(prefix="facetrain-", ignore_cleanup_errors=True) as scratch:
         job = trainer.Job(paths, settings, len(cluster.hosts), Path(scratch), resume, about)
@@ -70,6 +71,16 @@ def launch(
         if len(cluster.hosts) == 1 and "MASTER_PORT" not in environment:
             meeting = replace(meeting, port=free_port())  # another job may run beside this one
         return run_ranks(job, worlds, meeting)
+
+
+def look_at_gpus(resources: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """Says what there is. Raises TrainingError where a GPU would lie idle; on one's own machine notes it."""
+    stack, instance_type = gpus.Stack.found(), str(resources.get("current_instance_type", ""))
+    if environment.get("LOCAL_RANK", "0") != "0":
+        return
+    main.tell(stack.line())
+    if note := gpus.check(stack, environment, instance_type, refuses=user.VARIABLE in environment):
+        main.tell(note)
 
 
 def worlds_of_this_host(cluster: Cluster, processes: int) -> list[World]:
@@ -115,20 +126,21 @@ def free_port() -> int:
 
 def run_rank(job: trainer.Job, world: World, meeting: Meeting) -> int:
     """One rank in this process. Raises what ends it."""
-    stop = Stop().listen()
+    stop = Stop()
     if world.local_size > 1:  # each would take every processor, and they would wait for one another
         torch.set_num_threads(max(1, torch.get_num_threads() // world.local_size))
-    with _in_touch(world, meeting):
+    with _in_touch(world, meeting, stop):
+        stop.listen()  # until here SIGTERM ends the process: nothing of Python's runs while the ranks meet
         # Under torchrun no parent gives the ranks of a host one folder: they use the first one's.
         scratch = world.gather_objects(str(job.scratch))[world.rank - world.local_rank]
         log = main.tell if world.rank == 0 else _quiet
-        trainer.train(replace(job, scratch=Path(scratch)), world, stop, log)
+        trainer.train(replace(job, scratch=Path(scratch)), world, stop, log, main.tell)
     return 0
 
 
 def run_ranks(job: trainer.Job, worlds: list[World], meeting: Meeting) -> int:
     """A process for each rank; SIGTERM is passed on to them, and one that fails ends the others."""
-    stop = Stop().listen()
+    stop = Stop().wait().listen()
     context = multiprocessing.get_context("spawn")
     children = [context.Process(target=_child, args=(job, world, meeting)) for world in worlds]
     for child in children:
@@ -184,6 +196,8 @@ def _connected(world: World, meeting: Meeting) -> Iterator[None]:
     )
     try:
         yield
+    except StoppedEarlyError:
+        raise  # the other ranks may be elsewhere: to take it down would be to wait for them
     except StoppedError:
         distributed.destroy_process_group()
         raise
@@ -191,8 +205,11 @@ def _connected(world: World, meeting: Meeting) -> Iterator[None]:
 
 
 @contextmanager
-def _in_touch(world: World, meeting: Meeting) -> Iterator[None]:
-    """Raises TrainingError where the ranks do not find, or lose, each other: another knows the cause."""
+def _in_touch(world: World, meeting: Meeting, stop: Stop) -> Iterator[None]:
+    """Raises TrainingError where the ranks do not find, or lose, each other: another knows the cause.
+
+    StoppedEarlyError, where they lose each other because all are told to stop.
+    """
     try:
         with _connected(world, meeting):
             yield
@@ -200,6 +217,7 @@ def _in_touch(world: World, meeting: Meeting) -> Iterator[None]:
         named = any(name in str(error) for name in ("gloo", "Gloo", "NCCL"))  # gloo has no class for it
         if world.size == 1 or not (named or isinstance(error, distributed.DistError)):
             raise
+        stop.check()
         raise TrainingError(
             f"rank {world.rank} of {world.size} does not reach the others ({meeting.address}:{meeting.port}; "
             f"{first_line(error)}): see the other hosts' logs for the cause; if they have none, let the "

@@ -86,6 +86,7 @@ class Loop:
 
     def _run(self) -> None:
         self._verify_if_due()
+        self.stop.wait()
         with closing(self._steps()) as steps:
             while not self._is_over():
                 rate, loss = next(steps)

@@ -5,18 +5,19 @@ told at once.
 """
 
 import argparse
+import contextlib
 import errno
-import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from training.arcface import first_process, given, user
+from training.arcface.errors import StoppedError
 from training.jobs import contract
-from training.jobs.algorithms import ALGORITHMS
-from training.jobs.config import parse_train_args, resolve
 from training.jobs.contract import ContainerPaths
 
 DESCRIPTION = """Trains face recognition on the images in /opt/ml/input/data/images and leaves
@@ -30,6 +31,13 @@ THE_MACHINES = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.ERO
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """The exit status: 0 trained, 1 failed (output/failure says why), 2 called wrongly, 143 stopped."""
+    resume = parse(arguments)
+    paths = paths_of(environment)
+    return guarded(paths, lambda: _train(paths, environment, resume=resume)) if paths else 1
+
+
+def parse(arguments: Sequence[str]) -> bool:
+    """Whether to resume. Ends the process with a message where it was called otherwise."""
     parser = argparse.ArgumentParser(prog="train", description=DESCRIPTION)
     parser.add_argument("command", nargs="?", choices=["train"], default="train", help="the only one: train")
     parser.add_argument(
@@ -38,16 +46,20 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         default="auto",
         help="auto: go on from the newest whole checkpoint, if any; never: move those aside and begin anew",
     )
-    chosen = parser.parse_args(arguments)
+    return bool(parser.parse_args(arguments).resume == "auto")
+
+
+def paths_of(environment: Mapping[str, str]) -> ContainerPaths | None:
+    """The job's folders; None, and a word on what is missing, where there are none."""
     base = Path(environment.get(contract.BASE_DIR_VARIABLE, contract.BASE_DIR))
-    if not base.is_dir():
-        tell(
-            f"there is no {base}: run this in a training job, or name a folder laid out like /opt/ml "
-            f"in {contract.BASE_DIR_VARIABLE}"
-        )
-        return 1
-    paths = ContainerPaths(base)
-    return guarded(paths, lambda: _train(paths, environment, resume=chosen.resume == "auto"))
+    if base.is_dir():
+        return ContainerPaths(base)
+    tell(
+        f"there is no {base}, where a training job finds its data and leaves its model: mount a folder "
+        f"whose input/data/images holds photographs (docker run -v FOLDER:{contract.BASE_DIR} IMAGE), or "
+        f"name one laid out so in {contract.BASE_DIR_VARIABLE}"
+    )
+    return None
 
 
 def guarded(paths: ContainerPaths, work: Callable[[], int]) -> int:
@@ -59,14 +71,17 @@ def guarded(paths: ContainerPaths, work: Callable[[], int]) -> int:
 
 
 def _explain(paths: ContainerPaths, error: Exception) -> int:
-    from training.arcface.errors import StoppedError  # noqa: PLC0415
-
     if isinstance(error, StoppedError):
         tell(f"stopped {error}")
         return contract.EXIT_STOPPED
     sentence, ours = describe(error)
     if ours:
         tell("".join(traceback.format_exception(error)))
+    return fail(paths, sentence)
+
+
+def fail(paths: ContainerPaths, sentence: str) -> int:
+    """Says why the job fails: in the log, and for the service in a file."""
     tell(f"failed: {sentence}")
     try:
         paths.output.mkdir(parents=True, exist_ok=True)
@@ -75,7 +90,9 @@ def _explain(paths: ContainerPaths, error: Exception) -> int:
     except FileExistsError:
         pass
     except OSError as unwritable:
-        tell(f"{paths.failure} could not be written: {unwritable}")
+        tell(f"{paths.failure} could not be written: {unwritable.strerror}")
+        with contextlib.suppress(OSError):
+            paths.failure.unlink()
     return 1
 
 
@@ -99,40 +116,17 @@ def describe(error: Exception) -> tuple[str, bool]:
     return (sentence if len(sentence) <= limit else sentence[: limit - 1] + "…"), ours
 
 
-def read_config(paths: ContainerPaths) -> dict[str, Any]:
-    """The whole configuration. Raises ConfigError with every problem at once."""
-    given = _read_json(paths.hyperparameters)
-    name = str(given.get("algorithm", "arcface"))
-    if name != "arcface":
-        raise _config_error("hyperparameters.algorithm", f'this image trains arcface, not "{name}"')
-    train_args = paths.channel("cfg") / contract.TRAIN_ARGS_NAME
-    from_file = parse_train_args(train_args.read_text(encoding="utf-8")) if train_args.is_file() else {}
-    return resolve(ALGORITHMS[name], from_file, given)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """The object in a file of the service; empty where there is none, as when run by hand."""
-    if not path.is_file():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _config_error(path.name, f"is not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise _config_error(path.name, "must hold a JSON object")
-    return value
-
-
-def _config_error(path: str, message: str) -> Exception:
-    from training.jobs.config import ConfigError  # noqa: PLC0415
-    from training.jobs.problems import Problem  # noqa: PLC0415
-
-    return ConfigError([Problem(path, message)])
-
-
 def _train(paths: ContainerPaths, environment: Mapping[str, str], *, resume: bool) -> int:
-    config = read_config(paths)
-    resources = _read_json(paths.resource_config)
+    for note in given.check_folders(paths):
+        tell(note)
+    paths.failure.unlink(missing_ok=True)  # of an earlier run in the same folder
+    config = given.read_config(paths)
+    given.check_channels(paths)
+    resources = given.read_resources(paths)
+    if not paths.hyperparameters.is_file():
+        tell(
+            f"there is no {paths.hyperparameters}: defaults, but for cfg/{contract.TRAIN_ARGS_NAME} if there"
+        )
     if paths.channel("landmarks").exists():
         tell("the landmarks channel is not read: images are taken as aligned faces and scaled to 112x112")
     from training.arcface.launch import launch  # noqa: PLC0415  (torch takes seconds to import)
@@ -151,7 +145,25 @@ def run() -> NoReturn:
     # Read when torch is imported. By default threads that wait for others spin; beside other busy processes
     # that made a step four times slower (MobileFaceNet on two shared processors: 5 images a second, not 20).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    parse(sys.argv[1:])
+    paths = paths_of(os.environ)
+    if paths is None:
+        leave(1)
+    if name := os.environ.get(user.VARIABLE):
+        tell(user.settle(paths, name))
+    if os.getpid() == 1:
+        first_process.divide(lambda number: fail(paths, killed_by(number)))
     leave(main(sys.argv[1:], os.environ))
+
+
+def killed_by(number: int) -> str:
+    """Why a process was ended by a signal that it had no part in."""
+    if number == signal.SIGKILL:
+        return (
+            "training was killed, most likely because memory ran out: lower batch_size or workers, or choose "
+            "a larger instance"
+        )
+    return f"training was ended by {signal.Signals(number).name}: please report it with the log"
 
 
 def leave(status: int) -> NoReturn:

@@ -1,7 +1,10 @@
 """Everything that a finished job leaves: the model's folder, its figures and card, and the report."""
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,9 +12,12 @@ import torch
 from training.arcface import report
 from training.arcface.about import About
 from training.arcface.channels import Data
+from training.arcface.errors import TrainingError
 from training.arcface.learner import Learner
 from training.arcface.report.facts import DataFacts, Facts, SetScores
 from training.jobs.contract import REPORT_NAME, ContainerPaths
+
+COPIES = 3  # of the network: for PyTorch twice, and ONNX
 
 
 @dataclass(frozen=True)
@@ -23,14 +29,23 @@ class Outcome:
     hardware: str
 
 
-def write(paths: ContainerPaths, about: About, learner: Learner, data: Data, outcome: Outcome | None) -> None:
-    """All ranks call it together, for each holds its share of the centres; rank 0 alone has an outcome."""
+def write(
+    paths: ContainerPaths,
+    about: About,
+    learner: Learner,
+    data: Data,
+    outcome: Outcome | None,
+    *,
+    log: Callable[[str], None],
+) -> None:
+    """All ranks call it together, for each holds its share of the centres; rank 0 alone has an outcome.
+
+    Raises TrainingError where the model cannot be written; a report that cannot is told.
+    """
     shards = learner.world.to_first(learner.head.centres)
     if outcome is None or shards is None:
         return
     settings, listing = learner.settings, data.train.listing
-    report.write_model(paths.model, learner.backbone, listing, settings, torch.cat(shards))
-    report.write_json(paths.model / "metrics.json", outcome.figures)
     facts = Facts(
         about=about,
         settings=settings,
@@ -40,8 +55,52 @@ def write(paths: ContainerPaths, about: About, learner: Learner, data: Data, out
         sets=outcome.sets,
         hardware=outcome.hardware,
     )
-    report.write_card(paths.model, facts)
-    report.write_page(paths.output_data / REPORT_NAME, facts)
+    with _whole(paths.model, _bytes_of_model(learner)):
+        report.write_model(paths.model, learner.backbone, listing, settings, torch.cat(shards))
+        report.write_json(paths.model / "metrics.json", outcome.figures)
+        report.write_card(paths.model, facts)
+    try:
+        report.write_page(paths.output_data / REPORT_NAME, facts)
+    except OSError as error:  # the model is what counts
+        log(f"{REPORT_NAME} not written: {paths.output_data}: {error.strerror}")
+
+
+def refuse_if_full(folder: Path, learner: Learner) -> None:
+    """Raises TrainingError where the model will not fit, before hours are spent on it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    needed, free = _bytes_of_model(learner), shutil.disk_usage(folder).free
+    if free < needed:
+        raise TrainingError(
+            f"{folder}: the model takes {needed / 2**20:.0f} MiB, and {free / 2**20:.0f} are free: free some "
+            f"space there or raise volume_gb"
+        )
+
+
+def _bytes_of_model(learner: Learner) -> int:
+    network = sum(value.nbytes for value in learner.backbone.state_dict().values())
+    return int(COPIES * network + 4 * learner.head.classes * learner.head.centres.shape[1])
+
+
+@contextmanager
+def _whole(folder: Path, needed: int) -> Iterator[None]:
+    """Of a model that cannot be written whole nothing stays. Raises TrainingError where there is no room.
+
+    needed: bytes. Each library has an error of its own for a full disk, so it is told by what is free then.
+    """
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    try:
+        yield
+    except Exception as error:
+        for path in folder.iterdir():
+            if before.get(path) != path.stat().st_mtime_ns:
+                path.unlink()
+        free = shutil.disk_usage(folder).free
+        if free >= needed:
+            raise
+        raise TrainingError(
+            f"{folder}: the model takes {needed / 2**20:.0f} MiB, and {free / 2**20:.0f} are free: free some "
+            f"space there or raise volume_gb, and start again: the last checkpoint holds what was trained"
+        ) from error
 
 
 def data_facts(data: Data) -> DataFacts:

@@ -89,7 +89,8 @@ class Saver:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Waits for what is being written: on every rank, for the service ends all when one has ended."""
         self.writer.wait()
-        if kind is None or issubclass(kind, StoppedError):  # else the other ranks may not come here
+        together = kind is StoppedError  # else the other ranks may not come here
+        if kind is None or together:
             self.world.barrier()
 
     # -- Resuming ------------------------------------------------------------------------------------------

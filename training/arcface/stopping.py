@@ -3,7 +3,7 @@
 import signal
 from types import FrameType
 
-from training.arcface.errors import StoppedError
+from training.arcface.errors import StoppedEarlyError
 
 
 class Stop:
@@ -11,16 +11,24 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested = False
+        self.waits = False
 
     def listen(self) -> "Stop":
-        """From now on SIGTERM only sets the flag. To be called in the main thread."""
+        """From now on SIGTERM raises StoppedEarlyError wherever the main thread is, which must call this."""
         signal.signal(signal.SIGTERM, self._request)
         return self
 
+    def wait(self) -> "Stop":
+        """From now on it only sets the flag: there is something to save first."""
+        self.waits = True
+        return self
+
     def check(self) -> None:
-        """Raises StoppedError where a stop is requested and there is nothing yet to save."""
+        """Raises StoppedEarlyError where a stop is requested and there is nothing yet to save."""
         if self.requested:
-            raise StoppedError("before training began")
+            raise StoppedEarlyError("before training began")
 
     def _request(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.requested = True
+        if not self.waits:
+            self.check()

@@ -19,7 +19,7 @@ from training.arcface.saving import Saver, fingerprint, prepare
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
 from training.arcface.tracking import Trackers
-from training.arcface.verifier import Verifier, embedded, settle_statistics
+from training.arcface.verifier import Verifier, digest, embedded, settle_statistics
 from training.jobs.contract import ContainerPaths
 
 Log = Callable[[str], None]
@@ -37,13 +37,13 @@ class Job:
     about: About = field(default_factory=About)
 
 
-def train(job: Job, world: World, stop: Stop, log: Log) -> None:
-    """Runs the job to its end.
+def train(job: Job, world: World, stop: Stop, log: Log, say: Log) -> None:
+    """Runs the job to its end. log: of the first rank alone; say: of every rank.
 
     Raises TrainingError for what the user can mend, StoppedError when told to stop.
     """
     with _trackers(job, world, log) as trackers:
-        _train(job, world, stop, log, trackers=trackers)
+        _train(job, world, stop, log, say, trackers=trackers)
     world.barrier()
 
 
@@ -53,7 +53,7 @@ def _trackers(job: Job, world: World, log: Log) -> Trackers:
     return tracking.open_trackers(job.paths.output_data / "tensorboard", job.about, job.settings, log)
 
 
-def _train(job: Job, world: World, stop: Stop, log: Log, *, trackers: Trackers) -> None:
+def _train(job: Job, world: World, stop: Stop, log: Log, say: Log, *, trackers: Trackers) -> None:
     started = time.monotonic()
     settings = job.settings
     Margin.from_settings(settings)  # what it refuses, it refuses before images are read
@@ -68,6 +68,8 @@ def _train(job: Job, world: World, stop: Stop, log: Log, *, trackers: Trackers) 
         log(line)
     pretrained = weights.from_channel(job.paths.channel("weights"), settings.pretrained)
     learner = _learner(job, pretrained, plan, world, log, classes=classes)
+    if world.rank == 0:
+        outputs.refuse_if_full(job.paths.model, learner)
     with Saver(job.paths.checkpoints, learner, plan, marks, log) as saver:
         progress = saver.resume()
         tracking.replay(trackers, progress.curve, progress.verifications)
@@ -89,10 +91,13 @@ def _train(job: Job, world: World, stop: Stop, log: Log, *, trackers: Trackers) 
             trackers=trackers,
         ).run()
         step = _take_shown(learner, saver, progress)
+    if world.size > 1:  # the same on every rank, or they did not train one network
+        loss, weights_of_rank = progress.epochs[-1]["loss"], digest(learner.backbone)
+        say(f"rank={world.rank} ranks={world.size} loss={loss:.6f} weights={weights_of_rank}")
     sets = verifier.scores(step)
     figures = _figures(data, progress, step, time.monotonic() - started)
     outcome = outputs.Outcome(figures, sets, machine) if world.rank == 0 else None
-    outputs.write(job.paths, job.about, learner, data, outcome)
+    outputs.write(job.paths, job.about, learner, data, outcome, log=log)
     trackers.finished(progress.step, figures)
     log(f"model written to {job.paths.model} seconds={time.monotonic() - started:.1f}")
 
