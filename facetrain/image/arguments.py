@@ -24,7 +24,7 @@ FACETRAIN_BUILD_OPTIONS holds options for every build. More: docs/build-and-push
 """
 PLACE = "name-of-docker-image"
 # As ECR has it (a test compares it with botocore's service model).
-NAME = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
+NAME = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 SHORTEST, LONGEST = 2, 256
 _VARIABLE = re.compile(r"\$|\{\{|\}\}|[<>]|%\w+%")
 _REGISTRY = re.compile(r"^(?:[^/]+\.(?:amazonaws\.com(?:\.cn)?|io|com|aws|net|org)|localhost|[^/]*:\d+)/")
@@ -42,7 +42,7 @@ class Wanted:
 def parse(arguments: Sequence[str]) -> Wanted:
     """The command line's meaning. Raises InputError."""
     if not arguments:
-        raise _refused(f"missing: write for example `{EXAMPLE}` (--help says more)")
+        raise _refused(f"missing (was a variable not set?): write for example `{EXAMPLE}`; --help says more")
     name, options = arguments[0], tuple(arguments[1:])
     check_name(name)
     if options and not options[0].startswith("-"):
@@ -73,7 +73,7 @@ def check_name(name: str) -> None:
         raise _refused(f'"{name}" holds a tag or digest, which is made from the content{meant}')
     if not NAME.fullmatch(name):
         raise _refused(
-            f'"{name}" is no name for a repository: lower-case letters and digits, joined by single '
+            f'"{name}" is no name for a repository: lower-case letters and digits, joined by '
             f". _ - or /{meant}"
         )
     if not SHORTEST <= len(name) <= LONGEST:

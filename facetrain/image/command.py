@@ -71,18 +71,20 @@ def _fetch(engine: Engine, registry: Registry, repository: str, tag: str, say: S
 
 
 def _save_sbom(engine: Engine, image: str, file: Path, say: Say) -> None:
-    """Copy the list of what is in the image; where it has none, none of another image is left either."""
-    container = engine.run("create", "--platform", "linux/amd64", image).strip()
+    """Copy the list of what is in the image. Where there is none, that of another image does not stay either."""
     aside = _aside(file)
     try:
-        engine.run("cp", f"{container}:{SBOM_IN_IMAGE}", str(aside))
+        container = engine.run("create", "--platform", "linux/amd64", image).strip()
+        try:
+            engine.run("cp", f"{container}:{SBOM_IN_IMAGE}", str(aside))
+        finally:
+            engine.run("rm", container)
         aside.replace(file)
-    except ImageError as error:
+    except ImageError as error:  # the image itself is pushed: that counts
         file.unlink(missing_ok=True)
         say(f"Warning: no {file.name}: {error}")
     finally:
         aside.unlink(missing_ok=True)
-        engine.run("rm", container)
 
 
 def _write(file: Path, text: str) -> None:
