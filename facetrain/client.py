@@ -35,16 +35,17 @@ class Connection:
     def client(self, service: str) -> Any:
         """A boto3 client, made at its first use and kept."""
         if service not in self._clients:
-            session: Any = self._session  # boto3's types know a service only by its literal name
+            session: Any = self.session  # boto3's types know a service only by its literal name
             self._clients[service] = session.client(service, config=self._config(), **self._endpoint(service))
         return self._clients[service]
 
     @property
     def region(self) -> str | None:
-        return self._session.region_name
+        return self.session.region_name
 
     @cached_property
-    def _session(self) -> boto3.Session:
+    def session(self) -> boto3.Session:
+        """boto3's session, for what makes its own clients."""
         if not self.environment:
             # boto3 reads AWS_DEFAULT_REGION alone; every other SDK, and the CDK, AWS_REGION first.
             return boto3.Session(region_name=os.environ.get("AWS_REGION"))

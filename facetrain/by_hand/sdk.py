@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-import boto3
 from botocore.exceptions import ClientError
 
 from facetrain.client import Connection, code
@@ -42,7 +41,7 @@ def create(request: Mapping[str, Any], connection: Connection) -> str:
 
     arguments = transform(dict(request), "CreateTrainingJobRequest")  # PascalCase to the SDK's own names
     try:
-        job = TrainingJob.create(**arguments, session=_session(connection), region=connection.region)
+        job = TrainingJob.create(**arguments, session=connection.session, region=connection.region)
     except ClientError as error:
         if refusal := _refusal(error, request):
             raise refusal from None
@@ -55,11 +54,7 @@ def execution_role(connection: Connection) -> str:
     require()
     from sagemaker.core.helper.session_helper import Session, get_execution_role
 
-    return str(get_execution_role(Session(boto_session=_session(connection))))
-
-
-def _session(connection: Connection) -> boto3.Session:
-    return boto3.Session(region_name=connection.region)
+    return str(get_execution_role(Session(boto_session=connection.session)))
 
 
 def _refusal(error: ClientError, request: Mapping[str, Any]) -> Exception | None:

@@ -40,6 +40,7 @@ class FakeAws:
     objects: dict[str, Object] = field(default_factory=dict)  # by bucket/key
     requests: list[str] = field(default_factory=list)  # "PUT bucket/key", "SageMaker.DescribeTrainingJob", …
     refuse_put: Callable[[str], bool] = lambda key: False
+    bucket_regions: dict[str, str] = field(default_factory=dict)  # what HEAD says of a bucket
     failing_function: bool = False  # the Lambda raises what `invoke` answers
     url: str = ""
 
@@ -140,6 +141,8 @@ class _Request(BaseHTTPRequestHandler):
         if found is None:
             return self._error(404, "NoSuchKey", "The specified key does not exist.")
         headers = {"ETag": _etag(found.data), "x-amz-version-id": found.version}
+        if region := self.aws.bucket_regions.get(place):
+            headers["x-amz-bucket-region"] = region
         if found.checksum and self.headers.get("x-amz-checksum-mode") == "ENABLED":
             headers["x-amz-checksum-sha256"] = found.checksum
         if with_body:
