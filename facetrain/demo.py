@@ -44,6 +44,7 @@ class Outcome:
 
     job_name: str = ""
     status: str = ""
+    image: str | None = None  # by its digest; None where the job was a process
     model: str | None = None
     report: str | None = None  # the page, on this machine
     accuracy: float | None = None  # on identities never trained on
@@ -65,11 +66,20 @@ class Outcome:
         self.seconds[name] = round(time.monotonic() - started, 1)
 
 
-def run(faces: Path | None, name: str, keep: bool, progress: Progress, watch: Watch) -> Outcome:
+def run(
+    faces: Path | None,
+    name: str,
+    keep: bool,
+    progress: Progress,
+    watch: Watch,
+    *,
+    runner: str | None = None,
+) -> Outcome:
     """Runs the demo in the cloud `name`; the outcome tells whether the job completed.
 
     faces: a folder of photographs per person; None: faces are drawn. watch: is given the job's log lines and
-    states as they come. The cloud is left as it was found, or running where `keep`; so, too, after Ctrl-C.
+    states as they come. runner: what the job runs as, as `local up` takes it. The cloud is left as it was
+    found, or running where `keep`; so, too, after Ctrl-C.
     """
     outcome = Outcome()
     with TemporaryDirectory(prefix="facetrain-demo-") as scratch:
@@ -78,7 +88,7 @@ def run(faces: Path | None, name: str, keep: bool, progress: Progress, watch: Wa
             own = FOR_PHOTOGRAPHS if faces else FOR_DRAWN_FACES
             folder = read_folder(directory, HYPERPARAMETERS + own)
             require_enough(folder)
-        with deployed(name, keep, outcome, progress) as deployment:
+        with deployed(name, keep, outcome, progress, runner) as deployment:
             train(deployment, folder, outcome, progress, watch)
             if outcome.completed:
                 outcome.report = str(reports.fetch(deployment, outcome.job_name, REPORTS))
@@ -117,11 +127,13 @@ def left_as_found(name: str, keep: bool, progress: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def deployed(name: str, keep: bool, outcome: Outcome, progress: Progress) -> Iterator[Deployment]:
+def deployed(
+    name: str, keep: bool, outcome: Outcome, progress: Progress, runner: str | None
+) -> Iterator[Deployment]:
     """What runs in the cloud `name`, which is started, and afterwards left as it was found."""
     with left_as_found(name, keep, progress):
         with outcome.phase("cloud"):
-            running = cloud.up(name, progress=progress)
+            running = cloud.up(name, progress=progress, runner=runner)
         environment = running.environment()
         yield discover(Connection(environment), environment["FACETRAIN_STAGE"])
 
@@ -154,6 +166,17 @@ def train(
             else:
                 job = event
     conclude(outcome, job, lines)
+    outcome.image = image_of(deployment, job)
+
+
+def image_of(deployment: Deployment, job: Mapping[str, Any]) -> str | None:
+    """The image that the job ran, by its digest; None where no registry holds it, for it ran as a process."""
+    name, _, tag = job["AlgorithmSpecification"]["TrainingImage"].rpartition(":")
+    answer = deployment.connection.client("ecr").batch_get_image(
+        repositoryName=name.partition("/")[2], imageIds=[{"imageTag": tag}]
+    )
+    found = [image["imageId"]["imageDigest"] for image in answer["images"]]
+    return f"{name}@{found[0]}" if found else None
 
 
 def await_start(

@@ -42,10 +42,12 @@ class Comparison:
         return all(job.completed for job in self.jobs)
 
 
-def run(faces: Path, name: str, keep: bool, progress: Progress, watch: Watch) -> Comparison:
+def run(
+    faces: Path, name: str, keep: bool, progress: Progress, watch: Watch, *, runner: str | None = None
+) -> Comparison:
     """Runs the three jobs in the cloud `name`, until one does not complete.
 
-    faces: a folder of photographs per person. watch, and what is left of the cloud: as for the demo.
+    faces: a folder of photographs per person. watch, runner, and what is left of the cloud: as for the demo.
     """
     compared = Comparison()
     first, second, third = compared.jobs
@@ -54,7 +56,7 @@ def run(faces: Path, name: str, keep: bool, progress: Progress, watch: Watch) ->
             own = read_folder(faces, demo.HYPERPARAMETERS + demo.FOR_PHOTOGRAPHS)
             demo.require_enough(own)
             drawn = hardened(demo.drawn_faces(Path(scratch), progress, IDENTITIES))
-        with demo.deployed(name, keep, first, progress) as deployment:
+        with demo.deployed(name, keep, first, progress, runner) as deployment:
 
             def completes(folder: Folder, outcome: Outcome, dataset: str) -> bool:
                 demo.train(deployment, folder, outcome, progress, watch, name=dataset)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facetrain.cli import output
-from facetrain.cli.options import AsJson
+from facetrain.cli.options import AsJson, RunnerName
 
 if TYPE_CHECKING:
     from facetrain.demo import Outcome
@@ -40,13 +40,14 @@ def demo(
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the cloud running afterwards.")] = False,
     name: Annotated[str, typer.Option(help="The cloud on this machine to use.")] = "demo",
+    runner: RunnerName = None,
     as_json: AsJson = False,
 ) -> None:
     """Try everything on this machine: a cloud, a dropped dataset, the job it starts, its model's worth."""
-    work: Callable[[Path | None, str, bool, _View], Any] = _compare if pretrain else _train
+    work: Callable[[Path | None, str, bool, str | None, _View], Any] = _compare if pretrain else _train
     report: Callable[[Any], None] = _report_comparison if pretrain else _report
     with output.refusals(as_json), _ended_by_termination(), _View() as view:
-        outcome = work(faces, name, keep, view)
+        outcome = work(faces, name, keep, runner, view)
     if as_json:
         output.put_json(dataclasses.asdict(outcome))
     else:
@@ -57,19 +58,19 @@ def demo(
         raise typer.Exit(output.FAILED)
 
 
-def _train(faces: Path | None, name: str, keep: bool, view: "_View") -> "Outcome":
+def _train(faces: Path | None, name: str, keep: bool, runner: str | None, view: "_View") -> "Outcome":
     from facetrain.demo import run
 
-    return run(faces, name, keep, view.step, view.event)
+    return run(faces, name, keep, view.step, view.event, runner=runner)
 
 
-def _compare(faces: Path | None, name: str, keep: bool, view: "_View") -> "Comparison":
+def _compare(faces: Path | None, name: str, keep: bool, runner: str | None, view: "_View") -> "Comparison":
     from facetrain.errors import InputError
     from facetrain.pretrain import run
 
     if faces is None:
         raise InputError.because("--pretrain", "needs --faces DIR: the photographs to fine-tune on")
-    return run(faces, name, keep, view.step, view.event)
+    return run(faces, name, keep, view.step, view.event, runner=runner)
 
 
 @contextmanager
@@ -123,6 +124,7 @@ def _report(outcome: "Outcome") -> None:
             "job": outcome.job_name,
             "status": outcome.status,
             "reason": outcome.failure_reason,
+            "image": outcome.image,
             "model": outcome.model,
             "report": outcome.report,
             "accuracy": worth,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from facetrain.cli import output
-from facetrain.cli.options import AsJson
+from facetrain.cli.options import AsJson, RunnerName
 
 app = typer.Typer(
     name="local",
@@ -24,14 +24,7 @@ Name = Annotated[
 @app.command()
 def up(
     name: Name = "default",
-    runner: Annotated[
-        str | None,
-        typer.Option(
-            metavar="process|docker",
-            help="What jobs run as; docker builds the image.  [default: as before, else process]",
-            show_default=False,
-        ),
-    ] = None,
+    runner: RunnerName = None,
     port: Annotated[
         int | None,
         typer.Option(min=1, max=65535, help="Of the gateway.  [default: a free one]", show_default=False),

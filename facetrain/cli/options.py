@@ -35,6 +35,15 @@ Cloud = Annotated[
         show_default=False,
     ),
 ]
+RunnerName = Annotated[
+    str | None,
+    typer.Option(
+        "--runner",
+        metavar="process|docker",
+        help="What jobs run as; docker builds the image first.  [default: as before, else process]",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.", show_default=False)]
 
 

@@ -151,6 +151,25 @@ def test_a_failed_job_has_a_reason_and_no_model() -> None:
     assert (outcome.model, outcome.accuracy) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("images", "named"), [([{"imageId": {"imageDigest": "sha256:1"}}], True), ([], False)]
+)
+def test_a_container_jobs_image_is_named_by_its_digest(
+    aws: FakeAws, deployment: Deployment, images: list[Any], named: bool
+) -> None:
+    asked = list[Any]()
+
+    def held(query: dict[str, Any]) -> dict[str, Any]:
+        asked.append((query["repositoryName"], query["imageIds"]))
+        return {"images": images}
+
+    aws.handlers["AmazonEC2ContainerRegistry.BatchGetImage"] = held
+    job = {"AlgorithmSpecification": {"TrainingImage": "1.dkr.ecr.x/team/arcface:abc"}}
+    found = demo.image_of(deployment, job)
+    assert found == ("1.dkr.ecr.x/team/arcface@sha256:1" if named else None)
+    assert asked == [("team/arcface", [{"imageTag": "abc"}])]
+
+
 def answering(aws: FakeAws, describe: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     aws.handlers["SageMaker.DescribeTrainingJob"] = describe
 
