@@ -78,6 +78,7 @@ class ContainerRunner:
             *_user(facts),
             *_resources(facts, task.job),
             *("--mount", _mount(task.base, BASE_DIR)),
+            *_mounts(task),
             *_authority(task),
         ]
         variables = {**task.environment}
@@ -219,6 +220,11 @@ def _authority(task: Task) -> Sequence[str]:
     shutil.copyfile(source, copy)
     copy.chmod(0o644)
     return ("--mount", _mount(copy, AUTHORITY, "readonly"))
+
+
+def _mounts(task: Task) -> Iterator[str]:
+    for target, source in task.mounts.items():
+        yield from ("--mount", _mount(source, str(target), "readonly"))
 
 
 def _mount(source: Path, target: str, *more: str) -> str:

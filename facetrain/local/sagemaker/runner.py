@@ -3,7 +3,7 @@
 import contextlib
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -23,13 +23,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Task:
-    """One host's share of a job: `base` is its /opt/ml, `environment` what SageMaker would set."""
+    """One host's share of a job: `base` is its /opt/ml, `environment` what SageMaker would set.
+
+    mounts: what a container shows, read-only, of this machine: by its path there.
+    """
 
     job: Job
     host: str
     base: Path
     environment: Mapping[str, str]
     log: Callable[[str], None]
+    mounts: Mapping[Path, Path] = field(default_factory=dict)
 
 
 class Running(Protocol):
