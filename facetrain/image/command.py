@@ -71,7 +71,7 @@ def _fetch(engine: Engine, registry: Registry, repository: str, tag: str, say: S
 
 
 def _save_sbom(engine: Engine, image: str, file: Path, say: Say) -> None:
-    """Copy the list of what is in the image. Where there is none, that of another image does not stay either."""
+    """Copy the list of what is in the image. Where there is none, none of another stays."""
     aside = _aside(file)
     try:
         container = engine.run("create", "--platform", "linux/amd64", image).strip()

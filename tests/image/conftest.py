@@ -175,8 +175,12 @@ def ecr(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEcr
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
+    return make_checkout(tmp_path)
+
+
+def make_checkout(parent: Path) -> Path:
     """A checkout with the real script and package, and a training/ that is quickly built."""
-    folder = tmp_path / "checkout"
+    folder = parent / "checkout"
     (folder / "training").mkdir(parents=True)
     (folder / "build-and-push.sh").symlink_to(ROOT / "build-and-push.sh")
     (folder / "facetrain").symlink_to(ROOT / "facetrain")

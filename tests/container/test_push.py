@@ -1,0 +1,165 @@
+"""`./build-and-push.sh` with a real engine, against the registry of a cloud on this machine."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from facetrain.client import Connection
+from facetrain.image.command import SBOM_IN_IMAGE
+from facetrain.image.engine import Engine, ImageError
+from facetrain.image.registry import Registry, logged_in, push, registry_of
+from facetrain.local import services
+from facetrain.local.clients import aws_environment
+from tests.image.conftest import SBOM, make_checkout
+from tests.local.conftest import make_servers
+
+pytestmark = pytest.mark.container
+
+NAME, OTHER = "team/face-training", "team/other"
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    """A cloud without stacks: its registry is what is needed."""
+    servers = make_servers(tmp_path_factory.mktemp("cloud"))
+    try:
+        servers.start_ministack()
+        yield Connection(aws_environment(servers))
+    finally:
+        services.stop(servers.home)
+
+
+@pytest.fixture(scope="module")
+def registry(connection: Connection, engine: Engine) -> Iterator[Registry]:
+    found = registry_of(connection)
+    yield found
+    names = "{{.Repository}}:{{.Tag}}\n{{.Repository}}@{{.Digest}}"
+    held = engine.run("image", "ls", "--digests", "--format", names).split("\n")
+    ours = (f"{found.address}/", f"{NAME}:", f"{OTHER}:")
+    # By name and not by id: the same image may have others' names as well.
+    for name in held:
+        if name.startswith(ours) and not name.endswith("<none>"):
+            with suppress(ImageError):  # a repository's digest goes with its last tag
+                engine.run("image", "rm", name)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    return make_checkout(tmp_path)
+
+
+def build_and_push(
+    checkout: Path, registry: Registry, *options: str, name: str = NAME
+) -> subprocess.CompletedProcess[str]:
+    """The script, as after `eval "$(facetrain local env)"`; none of the real image's options."""
+    users = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FACETRAIN_"))}
+    return subprocess.run(
+        [str(checkout / "build-and-push.sh"), name, *options],
+        env={**users, **registry.connection.environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def uri_of(checkout: Path) -> str:
+    return (checkout / "ecr_image_fullname.txt").read_text().removesuffix("\n")
+
+
+def test_what_was_pushed_can_be_pulled_by_its_digest_where_it_is_not_held(
+    checkout: Path, registry: Registry, engine: Engine
+) -> None:
+    ran = build_and_push(checkout, registry)
+    assert ran.returncode == 0, ran.stderr
+    uri = uri_of(checkout)
+    assert ran.stdout == f"{uri}\n"
+    assert re.fullmatch(rf"{registry.address}/{NAME}@sha256:[0-9a-f]{{64}}", uri)
+    assert json.loads((checkout / "ecr_image_sbom.cdx.json").read_text()) == json.loads(SBOM)
+    (repository,) = registry.ecr.describe_repositories(repositoryNames=[NAME])["repositories"]
+    assert repository["imageTagMutability"] == "IMMUTABLE"
+    assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
+
+    held = engine.run("image", "inspect", "--format", "{{.Id}}", uri).strip()
+    engine.run("image", "rm", "--force", held)
+    with logged_in(engine, registry) as own:
+        own.run("pull", uri)
+    assert engine.run("image", "inspect", "--format", "{{.Id}}", uri).strip() == held
+
+
+def test_the_same_content_has_the_same_digest_even_where_the_engine_has_forgotten_it(
+    checkout: Path, registry: Registry, engine: Engine
+) -> None:
+    assert build_and_push(checkout, registry).returncode == 0
+    first = uri_of(checkout)
+    engine.run("image", "rm", "--force", engine.run("image", "inspect", "--format", "{{.Id}}", first).strip())
+    (checkout / "ecr_image_sbom.cdx.json").unlink()
+    again = build_and_push(checkout, registry)
+    assert again.returncode == 0, again.stderr
+    assert uri_of(checkout) == first
+    assert (checkout / "ecr_image_sbom.cdx.json").exists()
+
+
+def test_a_changed_line_gives_another_digest_and_sends_only_its_own_layer(
+    checkout: Path, registry: Registry
+) -> None:
+    assert build_and_push(checkout, registry).returncode == 0
+    first = uri_of(checkout)
+    (checkout / "training" / "code").write_text(f"print({os.getpid()})\n")
+    ran = build_and_push(checkout, registry)
+    assert ran.returncode == 0, ran.stderr
+    assert uri_of(checkout) != first
+    assert len(re.findall(r"^\w+: Layer already exists", ran.stderr, re.M)) == 1
+    assert len(re.findall(r"^\w+: Pushed", ran.stderr, re.M)) == 1
+
+
+def test_a_build_anew_goes_into_the_same_repository_whose_tags_never_move(
+    checkout: Path, registry: Registry
+) -> None:
+    assert build_and_push(checkout, registry).returncode == 0
+    before = registry.ecr.list_images(repositoryName=NAME)["imageIds"]
+    ran = build_and_push(checkout, registry, "--no-cache")
+    assert ran.returncode == 0, ran.stderr
+    after = registry.ecr.list_images(repositoryName=NAME)["imageIds"]
+    assert all(image in after for image in before)
+
+
+def test_a_build_that_fails_says_why_and_leaves_the_last_success(checkout: Path, registry: Registry) -> None:
+    assert build_and_push(checkout, registry).returncode == 0
+    first = uri_of(checkout)
+    (checkout / "training" / "Dockerfile").write_text("FROM scratch\nCOPY missing /missing\n")
+    ran = build_and_push(checkout, registry)
+    assert ran.returncode == 1
+    assert "build-and-push.sh: the image could not be built: " in ran.stderr.splitlines()[-1]
+    assert "missing" in ran.stderr.splitlines()[-1]
+    assert uri_of(checkout) == first
+
+
+def test_the_users_docker_learns_no_password(checkout: Path, registry: Registry, engine: Engine) -> None:
+    users = engine.users_configuration() / "config.json"
+    before = users.read_bytes() if users.exists() else None
+    assert build_and_push(checkout, registry, name=OTHER).returncode == 0
+    assert (users.read_bytes() if users.exists() else None) == before
+
+
+def test_the_image_that_jobs_run_is_pushed_and_holds_its_bill_of_materials(
+    registry: Registry, engine: Engine, image: str
+) -> None:
+    """The CPU image, 1.3 GB: pushed once."""
+    with logged_in(engine, registry) as own:
+        registry.ecr.create_repository(repositoryName="arcface")
+        pushed = push(own, registry, image, "arcface", "real")
+    container = engine.run("create", pushed.uri).strip()
+    try:
+        copied = subprocess.run(
+            [engine.client, "cp", f"{container}:{SBOM_IN_IMAGE}", "-"], capture_output=True, check=True
+        )
+    finally:
+        engine.run("rm", container)
+    assert b'"bomFormat": "CycloneDX"' in copied.stdout
