@@ -15,6 +15,7 @@ from tests.container.containers import Containers
 
 if TYPE_CHECKING:
     from facetrain.image.engine import Engine
+    from training.jobs.contract import ContainerPaths
 
 HERE = Path(__file__).parent
 SWITCH = "FACETRAIN_CONTAINERS"
@@ -56,3 +57,25 @@ def containers(engine: "Engine", image: str) -> Iterator[Containers]:
     mine = Containers(engine.client, image)
     yield mine
     mine.remove()
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of faces for each of eight people."""
+    from tests.container.jobs import draw  # noqa: PLC0415
+
+    return draw(tmp_path_factory.mktemp("faces") / "images")
+
+
+@pytest.fixture(scope="session")
+def trained(
+    engine: "Engine", image: str, faces: Path, tmp_path_factory: pytest.TempPathFactory
+) -> "tuple[ContainerPaths, str]":
+    """A job that nothing disturbed, and its log."""
+    from tests.container.jobs import faces_at, job  # noqa: PLC0415
+
+    paths, mine = job(tmp_path_factory.mktemp("trained") / "ml"), Containers(engine.client, image)
+    done = mine.run("train", options=faces_at(faces), base=paths.base)
+    mine.remove()
+    assert done.returncode == 0, done.stderr
+    return paths, done.stderr

@@ -115,8 +115,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     """The object in a file of the service; empty where there is none, as when run by hand."""
     if not path.is_file():
         return {}
+    text = _text(path)
     try:
-        value = json.loads(_text(path))
+        value = json.loads(text)
     except ValueError as error:
         raise _refused(path.name, f"is not JSON ({error})") from None
     if not isinstance(value, dict):

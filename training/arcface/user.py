@@ -47,8 +47,11 @@ def settle(paths: ContainerPaths, name: str, devices: Path = Path("/dev")) -> st
         os.setgroups([])
         os.setgid(user.gid)
         os.setuid(user.uid)
-    except (_StaysError, OSError) as reason:
+    except _StaysError as reason:
         return f"user=root: {reason}"
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"user=root: {place}{error.strerror}"
     _settle_home(os.environ)
     return f"user={user.name} uid={user.uid}"
 
