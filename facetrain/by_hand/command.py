@@ -124,6 +124,8 @@ def training_job(
     )
     with output.refusals(as_json):
         aws, stage = _connection(local, cloud, stage, dry_run)
+        if instance_type == HERE:
+            raise typer.Exit(_on_this_machine(order, aws, dry_run, as_json))
         if dry_run:
             output.put_json(_request(order, aws, stage))
             return
@@ -196,6 +198,22 @@ def _follow(job: "Job", aws: "Connection", as_json: bool) -> int:
         "reason": last.get("FailureReason"),
     }
     _put(result | ({"metrics": metrics} if as_json else {}), as_json)
+    return 0 if completed else output.FAILED
+
+
+def _on_this_machine(order: Order, aws: "Connection", dry_run: bool, as_json: bool) -> int:
+    """Runs the job in a container, always to its end."""
+    from facetrain.by_hand import here, local_order
+
+    job = local_order.check(order, aws, _now())
+    if dry_run:
+        output.put_json(job.shown())
+        return 0
+    outcome = here.run(job, aws, output.say)
+    status = "Failed" if outcome.failure else "Stopped" if outcome.stopped else COMPLETED
+    completed = status == COMPLETED
+    result = {"job": job.name, "status": status, "model": here.model(job) if completed else None}
+    _put(result | {"reason": outcome.failure}, as_json)
     return 0 if completed else output.FAILED
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from facetrain.by_hand.image import image_of
+from facetrain.by_hand.inputs import RESULTS
 from facetrain.errors import InputError
 from facetrain.folder import hyperparameters
 from training.jobs import contract
@@ -17,8 +18,6 @@ from training.jobs.uri import S3Uri
 
 ALGORITHM = "arcface"
 BASE_JOB_NAME = "face-training"
-IN_INPUTS = ("cfg", "weights")  # the channels that an inputs folder may hold, at input/data/<channel>/
-RESULTS = "results/"  # in the inputs folder
 _JOB_NAME = re.compile(contract.JOB_NAME_PATTERN)
 _OPTIONS = {
     "TrainingJobName": "--base-job-name",
@@ -88,13 +87,13 @@ class Checked:
 def check(order: Order) -> Checked:
     """Raises InputError with everything that is wrong, each problem with its option."""
     problems = check_name(order.base_job_name)
-    channels = {name: _address(text, f"--{name}", problems) for name, text in order.channels.items()}
+    channels = {name: address(text, f"--{name}", problems) for name, text in order.channels.items()}
     missing = [name for name in ALGORITHMS[ALGORITHM].required_channels if name not in channels]
     problems += [
         Problem(f"--{name}", f"is missing: name the S3 folder, such as {_like(name)}") for name in missing
     ]
-    inputs = _folder(order.inputs, "--inputs", problems)
-    output = _folder(order.output, "--output", problems)
+    inputs = folder(order.inputs, "--inputs", problems)
+    output = folder(order.output, "--output", problems)
     settings = checked_settings(order.settings, problems)
     image = checked_image(order.image, problems)
     problems += named(resources_of(order.resources, Resources())[1])
@@ -150,7 +149,8 @@ def _option(path: str) -> str:
     return path
 
 
-def _address(text: str, option: str, problems: list[Problem]) -> S3Uri | None:
+def address(text: str, option: str, problems: list[Problem]) -> S3Uri | None:
+    """The address, as a folder where it looks like one; None, and a problem more, where it is none."""
     try:
         return S3Uri.parse(as_folder(text))
     except ValueError as error:
@@ -158,8 +158,9 @@ def _address(text: str, option: str, problems: list[Problem]) -> S3Uri | None:
         return None
 
 
-def _folder(text: str | None, option: str, problems: list[Problem]) -> S3Uri | None:
-    return _address(text.rstrip("/") + "/", option, problems) if text is not None else None
+def folder(text: str | None, option: str, problems: list[Problem]) -> S3Uri | None:
+    """The same of a folder, with its slash or without; None where none is named."""
+    return address(text.rstrip("/") + "/", option, problems) if text is not None else None
 
 
 def _like(channel: str) -> str:

@@ -9,7 +9,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from facetrain import jobs
 from facetrain.by_hand import account, sdk
-from facetrain.by_hand.order import ALGORITHM, IN_INPUTS, Checked, named, refused
+from facetrain.by_hand.inputs import IN_INPUTS, channel, channels_in
+from facetrain.by_hand.order import ALGORITHM, Checked, named, refused
 from facetrain.client import Connection, Deployment, explain, is_missing
 from facetrain.errors import InputError, OperationError
 from facetrain.storage import Store
@@ -52,7 +53,8 @@ def dry_run(checked: Checked, connection: Connection, stage: str, now: dt.dateti
         checked = with_inputs(checked, Store(connection.client("s3")))
     except (BotoCoreError, ClientError) as error:
         note(f"{checked.inputs} could not be looked into, so cfg and weights are assumed ({explain(error)})")
-        checked = _with(checked, dict.fromkeys(IN_INPUTS, True))
+        assert checked.inputs is not None  # nothing else was asked for
+        checked = _with(checked, {name: channel(checked.inputs, name) for name in IN_INPUTS})
     return job_of(checked, platform, now)
 
 
@@ -90,10 +92,11 @@ def job_name(platform: Platform, now: dt.datetime) -> str:
 
 def with_inputs(checked: Checked, store: Store) -> Checked:
     """The order with the channels that its inputs folder holds; those that were named stay as they are."""
-    if checked.inputs is None:
-        return checked
-    held = {name: _has_data(store, _in_inputs(checked.inputs, name)) for name in IN_INPUTS}
-    return _with(checked, held)
+    return _with(checked, channels_in(checked.inputs, store)) if checked.inputs else checked
+
+
+def _with(checked: Checked, found: Mapping[str, S3Uri]) -> Checked:
+    return replace(checked, channels={**found, **checked.channels})
 
 
 def start(job: Job, connection: Connection) -> str:
@@ -111,22 +114,6 @@ def follow(job: Job, connection: Connection) -> Iterator[jobs.LogLine | dict[str
 
 def how_to_stop(name: str) -> str:
     return f"`aws sagemaker stop-training-job --training-job-name {name}` stops it"
-
-
-def _with(checked: Checked, held: Mapping[str, bool]) -> Checked:
-    if checked.inputs is None:
-        return checked
-    found = {name: _in_inputs(checked.inputs, name) for name, is_there in held.items() if is_there}
-    return replace(checked, channels=found | dict(checked.channels))
-
-
-def _in_inputs(inputs: S3Uri, name: str) -> S3Uri:
-    return inputs.join(f"input/data/{name}/")
-
-
-def _has_data(store: Store, folder: S3Uri) -> bool:
-    """Whether a channel's folder holds more than the README that says what goes there."""
-    return any(size and not key.endswith("/README.md") for key, size in store.sizes(folder))
 
 
 def _check_buckets(checked: Checked, platform: Platform, connection: Connection) -> None:
