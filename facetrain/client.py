@@ -157,7 +157,8 @@ def _explain_answer(error: ClientError) -> str:
 
 
 _SIGN_IN = (
-    ": sign in (`aws sso login`, `aws configure`, or AWS_PROFILE), or use the cloud on this machine: --local"
+    ": sign in (`aws sso login`, `aws configure`, or AWS_PROFILE), or use the cloud on this machine: "
+    '--local, or eval "$(facetrain local env)"'
 )
 _REMEDIES = {
     "NoCredentialsError": _SIGN_IN,

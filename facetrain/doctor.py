@@ -13,6 +13,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from facetrain.client import Connection, Deployment, code, discover, explain
 from facetrain.errors import OperationError
+from facetrain.image.checks import check_builder
+from facetrain.image.engine import find_engine
+from facetrain.image.trouble import ImageError
 
 LOCAL_STAGE = "local"
 OK, WARN, FAIL, SKIPPED = "ok", "warn", "fail", "skipped"
@@ -57,7 +60,9 @@ def examine(connection: Connection, stage: str, instance_type: str | None = None
 
 def _for_jobs(deployment: Deployment, stage: str, instance_type: str | None) -> Iterator[Check]:
     if stage == LOCAL_STAGE:
-        yield _skipped("image", "jobs here run from this checkout, as plain processes")
+        image = _guarded("image", lambda: _image(deployment))
+        # Only `facetrain local up --runner docker` pushes one.
+        yield image if image.status == OK else _skipped("image", "jobs here run from this checkout")
         yield _skipped("quota", "this machine has no quotas")
         yield _skipped("permissions", "the cloud on this machine checks each call as it comes")
         return
@@ -102,16 +107,17 @@ def _credentials(connection: Connection) -> Check:
 
 
 def _docker(stage: str) -> Check:
-    if stage == LOCAL_STAGE:
-        return _skipped("docker", "jobs here run as plain processes")
-    needed = "needed only where `cdk deploy` builds the image: install Docker and start it"
-    program = shutil.which("docker")
-    if program is None:
-        return Check("docker", WARN, "not installed", needed)
-    answer = _run(program, "version", "--format", "{{.Server.Version}}")
-    if answer is None:
-        return Check("docker", WARN, "installed, but its engine does not answer", needed)
-    return Check("docker", OK, answer)
+    """Whether images can be built and run. Much works without, so its lack is never a failure."""
+    said: list[str] = []
+    try:
+        engine = find_engine()
+        check_builder(engine, said.append)
+    except ImageError as error:
+        if stage == LOCAL_STAGE:
+            return _skipped("docker", f"needed only by `facetrain local up --runner docker`: {error}")
+        remedy = "needed only by `cdk deploy` and build-and-push.sh, which build the image"
+        return Check("docker", WARN, str(error), remedy)
+    return Check("docker", OK, "; ".join([f"{engine.builder} can build the image", *said]))
 
 
 def _node() -> Check:

@@ -69,8 +69,12 @@ class Engine:
 
     def environment(self) -> dict[str, str]:
         """What the programs are started with. DOCKER_HOST and contexts are the client's own affair."""
-        own = {"DOCKER_CONFIG": str(self.config)} if self.config else {}
-        return {**os.environ, **own}
+        if self.config is None:
+            return dict(os.environ)
+        # An engine over TLS is reached with certificates that lie beside the user's settings.
+        certificates = os.environ.get("DOCKER_CERT_PATH") or str(self.users_configuration())
+        over_tls = {"DOCKER_CERT_PATH": certificates} if "DOCKER_TLS_VERIFY" in os.environ else {}
+        return {**os.environ, "DOCKER_CONFIG": str(self.config), **over_tls}
 
 
 def find_engine() -> Engine:

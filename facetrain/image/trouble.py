@@ -9,8 +9,7 @@ class ImageError(OperationError):
     """An image could not be built, pushed or run: one sentence with the remedy."""
 
 
-_BASE = "; name another base with --build-arg BASE=… (FACETRAIN_BUILD_OPTIONS keeps such options)"
-_PROXY = "behind a proxy set HTTPS_PROXY for Docker's engine"
+_BASE = ", or name another base with --build-arg BASE=… (FACETRAIN_BUILD_OPTIONS keeps such options)"
 NOT_EMULATED = (
     "it cannot run linux/amd64 programs, which SageMaker's machines need: `docker run --privileged --rm "
     "tonistiigi/binfmt --install amd64` teaches it to, or build on an x86-64 machine"
@@ -52,7 +51,7 @@ _REMEDIES = (
         r"failed to resolve source metadata|failed to solve with frontend|failed to authorize"
         r"|failed to do request: head|failed to fetch (?:anonymous|oauth) token|pull access denied for"
         r"|error pulling image configuration|registry-1\.docker\.io",
-        f"the base image could not be had: is the network up? {_PROXY}{_BASE}",
+        f"no base image: mend the network (Docker's engine has a proxy setting of its own){_BASE}",
     ),
     (
         r"certificate_verify_failed|self[- ]signed certificate in certificate chain",
@@ -61,8 +60,8 @@ _REMEDIES = (
     (
         r"temporary failure (?:in name resolution|resolving)|name or service not known"
         r"|could not resolve '?[\w.]+|could not find a version that satisfies|no matching distribution found",
-        "packages could not be had: is the network up in builds? --network=host or --build-arg HTTPS_PROXY=… "
-        "help (FACETRAIN_BUILD_OPTIONS keeps such options)",
+        "the build could not fetch packages: try --network=host, or --build-arg HTTPS_PROXY=… behind a proxy "
+        "(FACETRAIN_BUILD_OPTIONS keeps such options)",
     ),
     (
         r"requires exactly 1 argument",

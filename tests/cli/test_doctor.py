@@ -70,7 +70,7 @@ def healthy(aws: FakeAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fa
         "ServiceQuotasV20190624.ListAWSDefaultServiceQuotas": lambda _: quotas({}),
         "SimulatePrincipalPolicy": decision,
     }
-    program(tmp_path, "docker", "echo 29.1")
+    docker(tmp_path, client="29.1.0", architecture="amd64")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     return aws
 
@@ -79,6 +79,12 @@ def program(folder: Path, name: str, body: str) -> None:
     path = folder / name
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o755)
+
+
+def docker(folder: Path, client: str, architecture: str, buildx: str = "echo v0.30.0") -> None:
+    """A docker program whose engine answers; buildx: what the plugin does."""
+    said = {"Client": {"Version": client}, "Server": {"Os": "linux", "Arch": architecture}}
+    program(folder, "docker", f"if [ $1 = buildx ]; then {buildx}; else echo '{json.dumps(said)}'; fi")
 
 
 def checks(facetrain: Facetrain, *arguments: str) -> dict[str, dict[str, str]]:
@@ -217,12 +223,46 @@ def test_no_docker_is_a_warning_that_says_when_it_is_needed(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     check = checks(facetrain)["docker"]
-    assert (check["status"], check["detail"]) == ("warn", "not installed")
-    assert "only where `cdk deploy` builds the image" in check["remedy"]
+    assert check["status"] == "warn"
+    assert check["detail"].startswith("no `docker` on PATH: install Docker")
+    assert check["remedy"] == "needed only by `cdk deploy` and build-and-push.sh, which build the image"
+
+
+def test_on_this_machine_docker_is_needed_by_container_jobs_alone(
+    facetrain: Facetrain, healthy: FakeAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    check = checks(facetrain, "--stage", "local")["docker"]
+    assert check["status"] == "skipped"
+    assert check["detail"].startswith(
+        "needed only by `facetrain local up --runner docker`: no `docker` on PATH"
+    )
 
 
 def test_a_docker_whose_engine_is_down_is_a_warning(
+    facetrain: Facetrain, healthy: FakeAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    program(tmp_path, "docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
+    check = checks(facetrain)["docker"]
+    assert check["status"] == "warn"
+    assert "Cannot connect to the Docker daemon: start Docker Desktop, or `sudo systemctl" in check["detail"]
+
+
+def test_a_docker_that_cannot_build_is_a_warning(
+    facetrain: Facetrain, healthy: FakeAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    docker(tmp_path, client="29.1.0", architecture="amd64", buildx="exit 1")
+    check = checks(facetrain)["docker"]
+    assert check["status"] == "warn"
+    assert "cannot build with BuildKit: install its plugin buildx" in check["detail"]
+
+
+def test_a_docker_of_another_kind_of_processor_can_build_where_it_emulates(
     facetrain: Facetrain, healthy: FakeAws, tmp_path: Path
 ) -> None:
-    program(tmp_path, "docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
-    assert "its engine does not answer" in checks(facetrain)["docker"]["detail"]
+    docker(tmp_path, client="29.1.0", architecture="arm64", buildx="echo Platforms: linux/arm64, linux/amd64")
+    check = checks(facetrain)["docker"]
+    assert check["status"] == "ok"
+    assert "can build the image; Docker's engine is arm64: the build for amd64 is emulated" in check["detail"]

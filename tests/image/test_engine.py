@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,19 @@ def test_where_no_docker_can_build_jobs_still_run_and_a_build_says_what_is_missi
     assert engine.run("run", "x") == "ran\n"
     with pytest.raises(ImageError, match="cannot build with BuildKit: install its plugin buildx"):
         build(engine, tmp_path, "x", progress=print)
+
+
+def test_with_a_login_of_its_own_an_engine_over_tls_is_still_reached(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    docker.answers("info", 'printf "%s" "$DOCKER_CONFIG $DOCKER_CERT_PATH"')
+    own = replace(find_engine(), config=tmp_path / "own")
+    users = tmp_path / "users-docker"
+    assert own.run("info") == f"{tmp_path}/own "
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    assert own.run("info") == f"{tmp_path}/own {users}"
+    monkeypatch.setenv("DOCKER_CERT_PATH", "/certificates")
+    assert own.run("info") == f"{tmp_path}/own /certificates"
 
 
 def test_an_engine_for_windows_containers_is_refused(docker: FakeDocker) -> None:

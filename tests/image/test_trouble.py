@@ -38,11 +38,11 @@ DENIED = (
         (RATE, "name another base with --build-arg BASE=… (FACETRAIN_BUILD_OPTIONS keeps such options)"),
         (
             HEAD + "dial tcp: no such host",
-            "the base image could not be had: is the network up? behind a proxy",
+            "no base image: mend the network (Docker's engine has a proxy setting of its own), or name",
         ),
         (
             HEAD + "dial tcp: connect: connection refused",
-            "the base image could not be had: is the network up?",
+            "no base image: mend the network",
         ),
         (HEAD + "x509: certificate signed by unknown authority", "add the company's certificate to Docker's"),
         (
@@ -50,7 +50,7 @@ DENIED = (
             "it cannot run linux/amd64 programs, which SageMaker's machines need: `docker run --privi",
         ),
         (CA, "the network's proxy has a certificate of its own: add --secret id=ca,src="),
-        (NO_PACKAGE, "packages could not be had: is the network up in builds? --network=host"),
+        (NO_PACKAGE, "the build could not fetch packages: try --network=host, or --build-arg HTTPS"),
         (
             '"docker build" requires exactly 1 argument.\nSee help',
             "one name, then only options of `docker build`",
