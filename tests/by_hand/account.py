@@ -13,6 +13,15 @@ from training.jobs.uri import S3Uri
 
 BUCKET = "team-faces"
 ROLE = "face-training-role"
+# The least that exercises every step of the trainer.
+QUICK = {
+    "network": "mbf",
+    "epochs": 1,
+    "max_steps": 2,
+    "batch_size": 4,
+    "holdout_fraction": 0.5,
+    "workers": 0,
+}
 
 
 @dataclass(frozen=True)

@@ -10,18 +10,9 @@ import pytest
 from facetrain.client import Connection, discover
 from facetrain.local.cloud import Cloud
 from tests.by_hand import notebook
-from tests.by_hand.account import Team, make_team, write_faces
+from tests.by_hand.account import QUICK, Team, make_team, write_faces
 
 pytestmark = pytest.mark.cloud
-# The least that exercises every step of the trainer.
-QUICK = {
-    "network": "mbf",
-    "epochs": 1,
-    "max_steps": 2,
-    "batch_size": 4,
-    "holdout_fraction": 0.5,
-    "workers": 0,
-}
 
 
 @pytest.fixture(scope="module")
