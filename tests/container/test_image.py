@@ -1,6 +1,7 @@
 """What is in the image, and who can run it."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from training.jobs.contract import ContainerPaths
 
 pytestmark = pytest.mark.container
 
+NAMED_FOR_GPUS = "FACETRAIN_TEST_GPU_IMAGE"
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST = 1_500_000_000  # bytes, for CPUs
 BILL = "/opt/facetrain/sbom.cdx.json"
@@ -30,11 +32,9 @@ ANYBODY = ("--user", "4711:4712")  # an id that the image does not know
 NOTHING_WRITABLE = ("--read-only", "--tmpfs", "/tmp:exec")
 COMPILES = """
 import torch
-layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.PReLU(4))
-images = torch.randn(2, 3, 16, 16)
-compiled = torch.compile(layers, fullgraph=True)(images)
-assert torch.allclose(compiled, layers(images), atol=1e-4)
-compiled.sum().backward()
+values = torch.linspace(0, 1, 1000)
+work = lambda x: (x.sin() * x + 1).relu()
+assert torch.allclose(torch.compile(work, fullgraph=True)(values), work(values))
 print("the same")
 """
 
@@ -141,6 +141,13 @@ def test_it_trains_without_an_argument(containers: Containers, job: ContainerPat
     done = containers.run(base=job.base)
     assert done.returncode == 0, done.stderr
     assert (job.model / "model.onnx").exists()
+
+
+@pytest.mark.skipif(NAMED_FOR_GPUS not in os.environ, reason=f"{NAMED_FOR_GPUS} names no image")
+def test_the_image_for_gpus_trains_without_one(containers: Containers, job: ContainerPaths) -> None:
+    done = containers.run(base=job.base, image=os.environ[NAMED_FOR_GPUS])
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^hardware gpus=0 .* cuda=13\.", done.stderr, re.M)
 
 
 def test_anybody_can_train_without_a_writable_root(containers: Containers, job: ContainerPaths) -> None:
