@@ -54,7 +54,7 @@ def steps(progress: Progress) -> Progress:
         match = _STEP.match(line)
         if match and match["stage"] not in told:
             told.add(match["stage"])
-            progress(f"  {match['stage']} {match['what']}"[:_WIDTH])
+            progress(" ".join(f"  {match['stage']} {match['what']}".split(" "))[:_WIDTH])
 
     return read
 

@@ -144,8 +144,8 @@ class RunningContainer(Guarded):
         except ImageError as error:
             return f"InternalServerError: {error}"
         return (
-            f"ClientError: Image {image} is for {built} and its programs do not run here, on {here}: "
-            f"build it with --platform linux/{here}"
+            f"ClientError: Image {image} (linux/{built}) holds programs for another processor than this "
+            f"machine's, linux/{here}: build it with --platform linux/{here}"
         )
 
     def _log(self, line: str) -> None:
