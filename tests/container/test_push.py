@@ -4,9 +4,11 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,7 @@ from tests.local.conftest import make_servers
 
 pytestmark = pytest.mark.container
 
-NAME, OTHER = "team/face-training", "team/other"
+NAME, OTHER, PAGES = "team/face-training", "team/other", "face-training"  # the last: of the page's policy
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def registry(connection: Connection, engine: Engine) -> Iterator[Registry]:
     yield found
     names = "{{.Repository}}:{{.Tag}}\n{{.Repository}}@{{.Digest}}"
     held = engine.run("image", "ls", "--digests", "--format", names).split("\n")
-    ours = (f"{found.address}/", f"{NAME}:", f"{OTHER}:")
+    ours = (f"{found.address}/", *(f"{name}:" for name in (NAME, OTHER, PAGES)))
     # By name and not by id: the same image may have others' names as well.
     for name in held:
         if name.startswith(ours) and not name.endswith("<none>"):
@@ -55,13 +57,14 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def build_and_push(
-    checkout: Path, registry: Registry, *options: str, name: str = NAME
+    checkout: Path, caller: Registry | Mapping[str, str], *options: str, name: str = NAME
 ) -> subprocess.CompletedProcess[str]:
     """The script, as after `eval "$(facetrain local env)"`; none of the real image's options."""
+    environment = caller.connection.environment if isinstance(caller, Registry) else caller
     users = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FACETRAIN_"))}
     return subprocess.run(
         [str(checkout / "build-and-push.sh"), name, *options],
-        env={**users, **registry.connection.environment},
+        env={**users, **environment},
         capture_output=True,
         text=True,
         timeout=600,
@@ -139,6 +142,39 @@ def test_a_build_that_fails_says_why_and_leaves_the_last_success(checkout: Path,
     assert "build-and-push.sh: the image could not be built: " in ran.stderr.splitlines()[-1]
     assert "missing" in ran.stderr.splitlines()[-1]
     assert uri_of(checkout) == first
+
+
+def test_the_permissions_on_the_page_are_enough_and_without_one_it_is_named(
+    checkout: Path, registry: Registry
+) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "build-and-push.md").read_text()
+    policy = json.loads(page.partition("```jsonc\n")[2].partition("```")[0])
+    user = person(registry.connection, policy)
+    assert build_and_push(checkout, user, name=PAGES).returncode == 0
+    (checkout / "training" / "code").write_text("print(3)\n")
+    refused = build_and_push(checkout, user, name="face-other")
+    assert refused.returncode == 1
+    assert "these credentials may not ecr:InitiateLayerUpload on the repository face-other" in refused.stderr
+
+    policy["Statement"].pop()
+    registry.ecr.delete_repository(repositoryName=PAGES, force=True)
+    refused = build_and_push(checkout, person(registry.connection, policy), name=PAGES)
+    assert refused.returncode == 1
+    assert "there is no repository face-training in " in refused.stderr
+    assert "these credentials may not ecr:CreateRepository" in refused.stderr
+
+
+def person(connection: Connection, policy: Mapping[str, Any]) -> Mapping[str, str]:
+    """The environment of a new user who has this policy and no other."""
+    iam, name = connection.client("iam"), f"person-{uuid.uuid4().hex[:8]}"
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="page", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return {
+        **connection.environment,
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+    }
 
 
 def test_the_users_docker_learns_no_password(checkout: Path, registry: Registry, engine: Engine) -> None:
