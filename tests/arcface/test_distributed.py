@@ -2,8 +2,11 @@
 
 import json
 import multiprocessing
+import os
 import re
 import signal
+import threading
+import time
 from collections.abc import Mapping
 from itertools import pairwise
 from multiprocessing.process import BaseProcess
@@ -110,3 +113,27 @@ def test_a_host_that_loses_the_others_says_where_the_cause_is(tmp_path: Path) ->
     failure = ContainerPaths(second).failure.read_text()
     assert "rank 1 of 2 does not reach the others" in failure, (second / "log").read_text()
     assert not ContainerPaths(first).failure.exists()
+
+
+def test_a_rank_that_the_kernel_ends_is_told_of_and_ends_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: processes.FORKS)
+    paths = write_job(tmp_path, {})
+    write_pictures(paths.channel("images"), 5, 5)
+    settings = Settings(network="mbf", batch_size=3, epochs=1000, holdout_fraction=0.4, checkpoint_steps=1)
+    job = Job(paths, settings, hosts=1, scratch=tmp_path)
+
+    def kill_one() -> None:
+        while not list(paths.checkpoints.glob("step-*")):
+            time.sleep(0.05)
+        os.kill(multiprocessing.active_children()[-1].pid or 0, signal.SIGKILL)
+
+    killer, before = threading.Thread(target=kill_one), signal.getsignal(signal.SIGTERM)
+    killer.start()
+    try:
+        assert run_ranks(job, [World(0, 2, 0, 2), World(1, 2, 1, 2)], Meeting("127.0.0.1", free_port(), "lo"))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        killer.join()
+    assert paths.failure.read_text().startswith("training was killed, most likely because memory ran out")

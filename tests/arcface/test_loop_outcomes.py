@@ -122,6 +122,14 @@ def test_a_run_that_ended_early_does_not_go_on_when_it_is_resumed() -> None:
     assert again.progress.step == 4
 
 
+def test_until_the_first_step_there_is_nothing_that_a_stop_would_wait_for() -> None:
+    stop, waited = Stop(), list[bool]()
+    loop, _ = loop_of(Settings(**EPOCHS, patience=9), stop=stop)
+    loop.verify = lambda: waited.append(stop.waits)
+    loop.run()
+    assert waited == [False] + [True] * 6
+
+
 def test_a_best_metric_without_a_verification_is_refused_before_the_first_step() -> None:
     loop, _ = loop_of(Settings(**EPOCHS, best_metric="eer"))
     with pytest.raises(TrainingError, match="best_metric eer needs a verification, and this run has none"):

@@ -145,22 +145,35 @@ def run_ranks(job: trainer.Job, worlds: list[World], meeting: Meeting) -> int:
     children = [context.Process(target=_child, args=(job, world, meeting)) for world in worlds]
     for child in children:
         child.start()
-    passed_on = False
+    passed_on, failed = False, 0
     while any(child.is_alive() for child in children):
         if stop.requested and not passed_on:
             passed_on = True
             _signal(children, signal.SIGTERM)
-        if any(child.exitcode not in (None, *_NO_FAILURE) for child in children):
+        failed = failed or _failure(children)
+        if failed:
             _signal(children, signal.SIGKILL)  # the others wait for it in vain
         time.sleep(0.1)
-    codes = [child.exitcode for child in children]
-    if any(code not in _NO_FAILURE for code in codes):
+    failed = failed or _failure(children)
+    if failed < 0:
+        job.paths.failure.unlink(missing_ok=True)  # the others knew only that they had lost it
+        return main.fail(job.paths, main.killed_by(-failed))
+    if failed:
         return 1
-    return contract.EXIT_STOPPED if any(codes) else 0
+    return contract.EXIT_STOPPED if any(child.exitcode for child in children) else 0
 
 
 # Done; stopped and saved; stopped before it listened.
 _NO_FAILURE = (0, contract.EXIT_STOPPED, -signal.SIGTERM)
+
+
+def _failure(children: Sequence[BaseProcess]) -> int:
+    """The exit code of one that failed, negative where a signal ended it; 0 where none did.
+
+    Of several the negative one: the others failed because they lost it.
+    """
+    codes = [child.exitcode for child in children if child.exitcode is not None]
+    return min((code for code in codes if code not in _NO_FAILURE), default=0)
 
 
 def _child(job: trainer.Job, world: World, meeting: Meeting) -> None:

@@ -59,10 +59,15 @@ def write(
         report.write_model(paths.model, learner.backbone, listing, settings, torch.cat(shards))
         report.write_json(paths.model / "metrics.json", outcome.figures)
         report.write_card(paths.model, facts)
+    write_report(paths.output_data, facts, log)
+
+
+def write_report(folder: Path, facts: Facts, log: Callable[[str], None]) -> None:
+    """Where it cannot be written that is told, and no more: the model is what counts."""
     try:
-        report.write_page(paths.output_data / REPORT_NAME, facts)
-    except OSError as error:  # the model is what counts
-        log(f"{REPORT_NAME} not written: {paths.output_data}: {error.strerror}")
+        report.write_page(folder / REPORT_NAME, facts)
+    except OSError as error:
+        log(f"{REPORT_NAME} not written: {folder}: {error.strerror}")
 
 
 def refuse_if_full(folder: Path, learner: Learner) -> None:
