@@ -151,6 +151,13 @@ def test_full_volumes_for_checkpoints_and_report_do_not_keep_a_job_from_its_mode
     assert (paths.model / "model.onnx").is_file()
 
 
+def test_a_container_without_a_folder_for_temporary_files_says_so(
+    containers: Containers, tmp_path: Path
+) -> None:
+    reason = failure(containers, job(tmp_path / "ml"), "--read-only")
+    assert reason == "no folder for temporary files can be written: add --tmpfs /tmp:exec"
+
+
 # -- Who trains --------------------------------------------------------------------------------------------
 
 

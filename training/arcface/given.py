@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,10 @@ def check_folders(paths: ContainerPaths) -> list[str]:
 
     Raises TrainingError where one cannot be written: better now than after a day of training.
     """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise TrainingError("no folder for temporary files can be written: add --tmpfs /tmp:exec") from None
     notes = []
     for folder in user.written(paths):
         try:

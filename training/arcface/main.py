@@ -117,9 +117,10 @@ def describe(error: Exception) -> tuple[str, bool]:
 
 
 def _train(paths: ContainerPaths, environment: Mapping[str, str], *, resume: bool) -> int:
+    with contextlib.suppress(OSError):
+        paths.failure.unlink()  # of an earlier run in the same folder
     for note in given.check_folders(paths):
         tell(note)
-    paths.failure.unlink(missing_ok=True)  # of an earlier run in the same folder
     config = given.read_config(paths)
     given.check_channels(paths)
     resources = given.read_resources(paths)

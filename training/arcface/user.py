@@ -8,7 +8,7 @@ import os
 import pwd
 import tempfile
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -78,7 +78,7 @@ def _chosen(paths: ContainerPaths, name: str) -> User:
         raise _StaysError(f"the folders below {paths.base} belong to several users")
     if owners:
         uid, gid = max(owners)
-        return User(str(uid), uid, gid)
+        return User(_name_of(uid), uid, gid)
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
@@ -150,8 +150,10 @@ def _give(path: Path, user: User) -> None:
 def _settle_home(environment: MutableMapping[str, str]) -> None:
     """A home that can be written, and a name: libraries keep caches there and ask who they work for."""
     environment["USER"] = environment["LOGNAME"] = _name_of(os.geteuid())
-    home = _home_of(os.geteuid())
-    environment["HOME"] = home if os.access(home, os.W_OK) else tempfile.gettempdir()
+    if not os.access(home := _home_of(os.geteuid()), os.W_OK):
+        with suppress(FileNotFoundError):  # no folder can be written; `given` says so
+            home = tempfile.gettempdir()
+    environment["HOME"] = home
 
 
 def _name_of(uid: int) -> str:
