@@ -7,7 +7,7 @@ from pathlib import Path
 from facetrain.client import Connection
 from facetrain.image.build import build, fingerprint, inspect
 from facetrain.image.engine import Engine, ImageError, find_engine
-from facetrain.image.registry import logged_in, push, registry_of
+from facetrain.image.registry import digest_of, logged_in, push, registry_of
 from facetrain.local.clients import aws_environment
 from facetrain.local.errors import LocalCloudError
 from facetrain.local.services import Servers
@@ -54,7 +54,7 @@ def steps(progress: Progress) -> Progress:
         match = _STEP.match(line)
         if match and match["stage"] not in told:
             told.add(match["stage"])
-            progress(" ".join(f"  {match['stage']} {match['what']}".split(" "))[:_WIDTH])
+            progress(f"  {match['stage']} {' '.join(match['what'].split())}"[:_WIDTH])
 
     return read
 
@@ -62,10 +62,7 @@ def steps(progress: Progress) -> Progress:
 def ensure_pushed(engine: Engine, servers: Servers, repository: str, tag: str, progress: Progress) -> None:
     """Have the image in the cloud's registry; nothing is sent where it is there."""
     registry = registry_of(Connection(aws_environment(servers)))
-    found = registry.connection.client("ecr").batch_get_image(
-        repositoryName=repository, imageIds=[{"imageTag": tag}]
-    )
-    if found["images"]:
+    if digest_of(registry, repository, tag):
         return
     progress(f"Pushing the image to {registry.address}/{repository}:{tag}")
     try:

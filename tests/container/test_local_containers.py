@@ -1,22 +1,19 @@
 """Jobs of a cloud on this machine as containers: pulled, wired, stopped and cleared away by a real engine."""
 
 import json
-import os
 import signal
-import struct
 import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from facetrain.image.trouble import ImageError
 from facetrain.local import ports, services
+from tests.container.small_images import Registry, build_foreign, build_small
 from tests.local.sagemaker.conftest import (
     BUCKET,
     EXECUTION,
@@ -36,35 +33,6 @@ pytestmark = pytest.mark.container
 
 REPOSITORY, TAG = "tests", "1"  # of IMAGE
 FLAGS = ["--parallel", "2", "--stop-grace", "2", "--shutdown-grace", "2"]
-# A Python and nothing else, out of the big image: it is pushed in a second.
-DOCKERFILE = """
-ARG FROM
-FROM ${FROM} AS all
-COPY gather.py /
-RUN python3 /gather.py /small
-FROM scratch
-COPY --from=all /small /
-COPY program.py /program.py
-ENV SAGEMAKER_BASE_DIR=/opt/ml PATH=/bin
-ENTRYPOINT ["python3", "/program.py"]
-"""
-GATHER = r"""
-import os, pathlib, re, shutil, subprocess, sys, sysconfig
-target = pathlib.Path(sys.argv[1])
-python = pathlib.Path(sys.executable).resolve()
-library = pathlib.Path(sysconfig.get_path("stdlib"))
-ignored = shutil.ignore_patterns("test", "site-packages", "dist-packages", "config-*", "__pycache__")
-shutil.copytree(library, f"{target}{library}", symlinks=True, ignore=ignored)
-programs = [python, *library.glob("lib-dynload/*.so")]
-said = subprocess.run(["ldd", *programs], stdout=subprocess.PIPE, text=True).stdout
-for path in {str(python), *re.findall(r"(/\S+) \(0x", said)}:
-    place = pathlib.Path(f"{target}{path}")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(path, place)
-(target / "bin").mkdir(exist_ok=True)
-(target / "bin/python3").symlink_to(python)
-(target / "tmp").mkdir()
-"""
 ISOLATED = {"EnableNetworkIsolation": True}
 SPOT = {
     "EnableManagedSpotTraining": True,
@@ -72,45 +40,10 @@ SPOT = {
 }
 
 
-def aarch64_program() -> bytes:
-    """The beginning of a program for another processor, which is all that a kernel looks at."""
-    return struct.pack("<4s5B7x2HI", b"\x7fELF", 2, 1, 1, 0, 0, 2, 183, 1) + bytes(100)
-
-
-class Registry:
-    """What tests put into a place's image registry."""
-
-    def __init__(self, engine: "Engine", place: Place) -> None:
-        from facetrain.client import Connection  # noqa: PLC0415
-        from facetrain.image.registry import registry_of  # noqa: PLC0415
-        from facetrain.local.clients import aws_environment  # noqa: PLC0415
-
-        self.engine = engine
-        self.registry = registry_of(Connection(aws_environment(place.servers)))
-
-    def push(self, local: str, repository: str, tag: str) -> str:
-        """The image's digest."""
-        from facetrain.image.registry import ensure_repository, logged_in, push  # noqa: PLC0415
-
-        ensure_repository(self.registry, repository)
-        with logged_in(self.engine, self.registry) as engine:
-            pushed = push(engine, self.registry, local, repository, tag)
-        with suppress(ImageError):  # it was there already
-            self.engine.run("rmi", f"{self.registry.address}/{repository}:{tag}")
-        return pushed.digest
-
-
 @pytest.fixture(scope="module")
 def program_image(engine: "Engine", image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An image whose program does what a job's hyperparameter `script` says."""
-    from facetrain.image.build import build  # noqa: PLC0415
-
-    context = tmp_path_factory.mktemp("context")
-    (context / "Dockerfile").write_text(DOCKERFILE)
-    (context / "program.py").write_text(PROGRAM.read_text())
-    (context / "gather.py").write_text(GATHER)
-    name = f"{context.parent.name}-program".lower()
-    build(engine, context, name, options=["--build-arg", f"FROM={image}"], progress=print)
+    name = build_small(engine, image, PROGRAM, tmp_path_factory.mktemp("context"))
     yield name
     engine.run("rmi", "--force", name)
 
@@ -334,12 +267,7 @@ def test_a_permission_that_was_taken_away_fails_the_job(place: Place) -> None:
 def test_an_image_for_another_processor_fails_the_job_in_one_sentence(
     engine: "Engine", place: Place, tmp_path: Path
 ) -> None:
-    (tmp_path / "train").write_bytes(aarch64_program())
-    (tmp_path / "train").chmod(0o755)
-    (tmp_path / "Dockerfile").write_text('FROM scratch\nCOPY train /train\nENTRYPOINT ["/train"]\n')
-    name = f"{tmp_path.parent.name}-foreign".lower()
-    command = [str(engine.builder), "build", "--platform", "linux/arm64", "--tag", name, str(tmp_path)]
-    subprocess.run(command, env={**os.environ, "DOCKER_BUILDKIT": "1"}, check=True)
+    name = build_foreign(engine, tmp_path)
     Registry(engine, place).push(name, "foreign", "1")
     engine.run("rmi", "--force", name)
     foreign = IMAGE.rpartition("/")[0] + "/foreign:1"

@@ -23,6 +23,7 @@ from facetrain.local.certificates import TlsFiles
 from facetrain.local.cloud import Cloud, LocalCloudError
 from facetrain.local.home import Home
 from facetrain.local.process import strays
+from tests.local.fake_docker import FakeDocker
 from training.jobs import contract
 
 pytestmark = pytest.mark.cloud
@@ -63,7 +64,7 @@ def platform_of(cloud: Cloud) -> dict[str, Any]:
 
 def test_up_deploys_the_stacks(cloud: Cloud) -> None:
     platform = platform_of(cloud)
-    assert platform["images"]["arcface"] == deployment.image_uri("arcface")
+    assert platform["images"]["arcface"] == deployment.image_uri("arcface", "process")
     buckets = {bucket["Name"] for bucket in connect(cloud, "s3").list_buckets()["Buckets"]}
     assert {platform["inputs_bucket"], platform["outputs_bucket"]} <= buckets
 
@@ -266,7 +267,7 @@ def test_an_interrupt_leaves_nothing_behind(facetrain_home: Path, at: str, numbe
 def test_a_failed_deployment_shows_why_and_leaves_nothing_running(
     facetrain_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deployment, "image_uri", lambda _algorithm: "registry/image:latest")
+    monkeypatch.setattr(deployment, "image_uri", lambda _algorithm, _tag: "registry/image:latest")
     with pytest.raises(LocalCloudError, match=r"(?s)cdk failed.*image_uri.*registry/image:latest"):
         local_cloud.up("third")
     assert running_of("third", facetrain_home) == []
@@ -283,8 +284,28 @@ def test_a_taken_port_that_was_asked_for_is_refused(facetrain_home: Path) -> Non
 
 
 def test_a_runner_that_is_not_there_is_refused(facetrain_home: Path) -> None:
-    with pytest.raises(LocalCloudError, match='no runner "docker"'):
+    with pytest.raises(LocalCloudError, match='no runner "podman": take process or docker'):
+        local_cloud.up("third", runner="podman")
+
+
+def test_a_running_cloud_goes_on_as_it_is(cloud: Cloud) -> None:
+    assert local_cloud.up(runner="process") == cloud
+    with pytest.raises(
+        LocalCloudError, match=r"already runs, with --runner process: stop it with `facetrain local down` "
+    ):
+        local_cloud.up(runner="docker")
+    assert local_cloud.status().running
+
+
+def test_containers_without_an_engine_are_refused_before_anything_is_started(
+    facetrain_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = FakeDocker(tmp_path / "bin")
+    docker.answer("version", err="Cannot connect to the Docker daemon. Is the docker daemon running?", code=1)
+    monkeypatch.setenv("PATH", str(docker.folder))
+    with pytest.raises(LocalCloudError, match=r"(?s)does not answer.*`--runner process` needs no Docker$"):
         local_cloud.up("third", runner="docker")
+    assert not Home.of("third").path.exists()
 
 
 def test_down_with_delete_keeps_nothing(second: Cloud, facetrain_home: Path) -> None:
