@@ -4,7 +4,10 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
-has_packages='import sys; from importlib.util import find_spec; sys.exit(not (find_spec("boto3") and sys.version_info >= (3, 11)))'
+has_packages='
+import sys
+from importlib.util import find_spec
+sys.exit(sys.version_info < (3, 11) or not all(map(find_spec, ("boto3", "typer"))))'
 for python in "$here/.venv/bin/python" python3; do
   if "$python" -c "$has_packages" 2>/dev/null; then
     exec "$python" -P -m facetrain.image "$@"

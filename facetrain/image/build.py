@@ -16,7 +16,11 @@ __all__ = ["Built", "build", "fingerprint"]
 ARCHITECTURE = "amd64"
 _KEPT_LINES = 200  # of a build's output, to find the cause of a failure in
 # An index of attestations beside the image is what some consumers of ECR trip over.
-_ENVIRONMENT = {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+_ENVIRONMENT = {
+    "DOCKER_BUILDKIT": "1",
+    "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
+    "BUILDKIT_PROGRESS": "plain",  # what it writes is read line by line
+}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What goes into a build: the files that .dockerignore lets in, and the options that change the result."""
 
 import hashlib
+import itertools
 import os
 import re
 import shlex
@@ -54,8 +55,12 @@ def fingerprint(context: Path, options: Sequence[str] = ()) -> str:
     total = hashlib.sha256()
     for entry in _sent(context):
         total.update(_described(context, entry))
-    for option in _of_content([*build_options(), *options]):
+    every = [*build_options(), *options]
+    for option in _of_content(every):
         total.update(f"option {option}\0".encode())
+    for file in _dockerfiles(every):
+        if file.is_file():  # else the build will say so
+            total.update(file.read_bytes())
     return total.hexdigest()[:TAG_LENGTH]
 
 
@@ -110,6 +115,15 @@ def _is_ignored(path: str, rules: Sequence[tuple[re.Pattern[str], bool]]) -> boo
         if any(pattern.fullmatch(one) for one in above):
             ignored = not allows
     return ignored
+
+
+def _dockerfiles(options: Sequence[str]) -> Iterator[Path]:
+    """Other Dockerfiles that options name: they need not be in the context."""
+    for before, option in itertools.pairwise(["", *options]):
+        if before in ("-f", "--file"):
+            yield Path(option)
+        elif option.startswith("--file="):
+            yield Path(option.removeprefix("--file="))
 
 
 def _of_content(options: Sequence[str]) -> Iterator[str]:

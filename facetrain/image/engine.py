@@ -94,7 +94,8 @@ def find_engine() -> Engine:
         if architecture := server.get("Arch"):
             _refuse_windows(server)
             return Engine(program, next(filter(_can_build, programs), None), architecture)
-        problem = problem or f"Docker's engine does not answer `{program}`: {explain(said)}"
+        reason = explain(said) if said else "it knows no server: is it Podman? Docker's own engine is needed"
+        problem = problem or f"Docker's engine does not answer `{program}`: {reason}"
     raise ImageError(problem)
 
 
@@ -119,8 +120,8 @@ def _versions(program: str) -> tuple[Mapping[str, Any], str]:
     try:
         found = json.loads(done.stdout)
     except ValueError:
-        found = None
-    return (found if isinstance(found, dict) else {}), done.stderr or done.stdout
+        return {}, done.stderr or done.stdout or "it said nothing"
+    return (found if isinstance(found, dict) else {}), done.stderr
 
 
 def _refuse_windows(server: Mapping[str, Any]) -> None:

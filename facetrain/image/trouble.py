@@ -81,6 +81,8 @@ _REMEDIES = (
         "cloud's: `facetrain local status`)",
     ),
 )
+_LOOKED_AT = 40  # lines: BuildKit ends with the last twenty or so of the step that failed
+_LONGEST = 300  # characters of a line of Docker's: it may hold a whole RUN instruction
 _NOISE = re.compile(r"^(?:ERROR: |Error response from daemon: |error: )+")
 _DENIED = re.compile(r"not authorized to perform: (?P<action>ecr:\w+) on resource: (?P<resource>\S+)")
 
@@ -88,13 +90,14 @@ _DENIED = re.compile(r"not authorized to perform: (?P<action>ecr:\w+) on resourc
 def explain(said: str) -> str:
     """Docker's last words, with the remedy where the trouble is a known one.
 
-    said: everything that the program wrote; the known trouble may stand above the last line.
+    said: everything that the program wrote. The known trouble may stand above the last line, but not far
+    above: what was said there may have been overcome.
     """
     if denied := _DENIED.search(said):
         return may_not(denied["action"], denied["resource"])
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    for pattern, remedy in _REMEDIES:
-        for line in reversed(lines):
+    for line in reversed(lines[-_LOOKED_AT:]):
+        for pattern, remedy in _REMEDIES:
             if re.search(pattern, line, re.IGNORECASE):
                 return f"{_tidy(line)}: {remedy}"
     return _tidy(lines[-1]) if lines else "it said nothing"
@@ -109,4 +112,5 @@ def may_not(action: str, resource: str) -> str:
 
 
 def _tidy(line: str) -> str:
-    return _NOISE.sub("", line).rstrip(".")
+    line = _NOISE.sub("", line).rstrip(".")
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} …"

@@ -47,7 +47,10 @@ def test_the_image_is_tagged_by_its_content_and_built_for_sagemakers_machines(
     build_and_push: BuildAndPush, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACETRAIN_BUILD_OPTIONS", "--network=host --build-arg 'A=1 2'")
-    build_and_push.docker.answers("build", 'echo "$DOCKER_BUILDKIT $BUILDX_NO_DEFAULT_ATTESTATIONS"; env >&2')
+    build_and_push.docker.answers(
+        "build", 'echo "$DOCKER_BUILDKIT $BUILDX_NO_DEFAULT_ATTESTATIONS $BUILDKIT_PROGRESS"'
+    )
+    monkeypatch.setenv("BUILDKIT_PROGRESS", "tty")
     ran = build_and_push("face", "--build-arg", "DEVICE=cpu")
     context = build_and_push.checkout / "training"
     tag = fingerprint(context, ["--build-arg", "DEVICE=cpu"])
@@ -55,7 +58,7 @@ def test_the_image_is_tagged_by_its_content_and_built_for_sagemakers_machines(
     (built,) = build_and_push.docker.called("build")
     assert built == f"build --platform linux/amd64 --tag face:{tag} {given} {context}"
     assert build_and_push.docker.called("push") == [f"push {ADDRESS}/face:{tag}"]
-    assert "1 1" in ran.err
+    assert "1 1 plain\n" in ran.err
 
 
 def test_the_password_goes_over_stdin_and_is_gone_afterwards(build_and_push: BuildAndPush) -> None:

@@ -77,6 +77,15 @@ def test_options_that_change_the_image_change_the_tag(context: Path, monkeypatch
     assert fingerprint(context) == cpu
 
 
+def test_a_file_that_an_option_names_changes_the_tag_with_its_content(context: Path, tmp_path: Path) -> None:
+    other = tmp_path / "Dockerfile.other"
+    tags = []
+    for text in ("FROM a", "FROM b"):
+        other.write_text(text)
+        tags += [fingerprint(context, ["--file", str(other)]), fingerprint(context, [f"--file={other}"])]
+    assert len(set(tags)) == 4
+
+
 @pytest.mark.parametrize(
     "how", ["--no-cache", "--pull=true", "--network host", "--network=host", "--secret id=ca,src=/x"]
 )

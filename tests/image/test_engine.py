@@ -60,6 +60,12 @@ def test_an_engine_that_does_not_answer_is_said_with_the_remedy(
     assert "\n" not in str(raised.value)
 
 
+def test_podman_under_dockers_name_is_said_to_be_no_docker(docker: FakeDocker) -> None:
+    docker.prints("version", json.dumps({"Client": {"Version": "4.3.1"}}))
+    with pytest.raises(ImageError, match="it knows no server: is it Podman"):
+        find_engine()
+
+
 def test_a_docker_that_does_not_run_gives_way_to_the_next(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

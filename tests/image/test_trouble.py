@@ -72,6 +72,15 @@ def test_what_docker_says_is_said_again_in_one_line_with_the_remedy(said: str, m
     assert "\n" not in explained
 
 
+def test_what_was_overcome_long_before_is_not_taken_for_the_cause() -> None:
+    lines = [NO_PACKAGE, *(f"#9 step {number}" for number in range(50)), "ERROR: SyntaxError: invalid syntax"]
+    assert explain("\n".join(lines)) == "SyntaxError: invalid syntax"
+
+
+def test_a_line_that_holds_a_whole_instruction_is_cut() -> None:
+    assert len(explain(f"executor failed running [/bin/sh -c {'x' * 3000}]: exit code: 1")) < 310
+
+
 @pytest.mark.parametrize("command", ["build", "login", "tag", "push"])
 def test_where_docker_fails_the_last_success_stays(build_and_push: BuildAndPush, command: str) -> None:
     build_and_push.uri_file.write_text("of an earlier success\n")
