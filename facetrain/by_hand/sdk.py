@@ -74,5 +74,5 @@ def _refusal(error: ClientError, request: Mapping[str, Any]) -> Exception | None
                 f"under Service Quotas, or name another --instance-type ({message})"
             )
         case "ValidationException":
-            return InputError.because("$", f"SageMaker refuses the job: {message}")
+            return InputError.because("SageMaker", f"refuses the job: {message}")
     return None

@@ -160,7 +160,7 @@ def test_a_channel_in_an_empty_folder_is_to_be_uploaded(training_job: TrainingJo
             "ValidationException",
             "Could not assume role.",
             2,
-            "SageMaker refuses the job: Could not assume role",
+            "SageMaker: refuses the job: Could not assume role",
         ),
         ("AccessDeniedException", "no iam:PassRole", 1, "these credentials lack that permission"),
     ],

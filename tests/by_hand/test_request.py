@@ -1,6 +1,7 @@
 """What is asked of SageMaker: shown by a dry run, made by build_request, and sent by the SDK as it is."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -111,6 +112,17 @@ def test_without_a_role_the_job_is_one_of_the_deployment(training_job: TrainingJ
     output = request["OutputDataConfig"]
     assert output["S3OutputPath"] == f"s3://{DEPLOYED.outputs_bucket}/outputs/face-inputs/"
     assert output["KmsKeyId"] == DEPLOYED.kms_key_arn
+
+
+def test_in_a_sagemaker_notebook_its_role_is_taken(
+    training_job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Studio describes the notebook in a file, which the SDK reads."""
+    file = tmp_path / "resource-metadata.json"
+    file.write_text(json.dumps({"ResourceName": "default", "ExecutionRoleArn": ROLE}))
+    monkeypatch.setattr("facetrain.by_hand.account.NOTEBOOK", file)
+    monkeypatch.setattr("sagemaker.core.helper.session_helper.NOTEBOOK_METADATA_FILE", str(file))
+    assert training_job.dry(*ORDER[2:])["RoleArn"] == ROLE
 
 
 def test_a_dry_run_needs_no_account(training_job: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
