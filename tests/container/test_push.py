@@ -1,4 +1,7 @@
-"""`./build-and-push.sh` with a real engine, against the registry of a cloud on this machine."""
+"""`./build-and-push.sh` with a real engine, against the registry of a cloud on this machine.
+
+The image is a tiny one: test_training_job.py pushes the one that jobs run.
+"""
 
 import json
 import os
@@ -13,9 +16,8 @@ from typing import Any
 import pytest
 
 from facetrain.client import Connection
-from facetrain.image.command import SBOM_IN_IMAGE
 from facetrain.image.engine import Engine, ImageError
-from facetrain.image.registry import Registry, logged_in, push, registry_of
+from facetrain.image.registry import Registry, logged_in, registry_of
 from facetrain.local import services
 from facetrain.local.clients import aws_environment
 from tests.image.conftest import SBOM, make_checkout
@@ -182,20 +184,3 @@ def test_the_users_docker_learns_no_password(checkout: Path, registry: Registry,
     before = users.read_bytes() if users.exists() else None
     assert build_and_push(checkout, registry, name=OTHER).returncode == 0
     assert (users.read_bytes() if users.exists() else None) == before
-
-
-def test_the_image_that_jobs_run_is_pushed_and_holds_its_bill_of_materials(
-    registry: Registry, engine: Engine, image: str
-) -> None:
-    """The CPU image, 1.3 GB: pushed once."""
-    with logged_in(engine, registry) as own:
-        registry.ecr.create_repository(repositoryName="arcface")
-        pushed = push(own, registry, image, "arcface", "real")
-    container = engine.run("create", pushed.uri).strip()
-    try:
-        copied = subprocess.run(
-            [engine.client, "cp", f"{container}:{SBOM_IN_IMAGE}", "-"], capture_output=True, check=True
-        )
-    finally:
-        engine.run("rm", container)
-    assert b'"bomFormat": "CycloneDX"' in copied.stdout
