@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.loaders import Loader, create_loader
 
 from facetrain.by_hand import command, image
 from facetrain.cli.entry import conduct
@@ -119,10 +120,21 @@ class TrainingJob:
         return json.loads(ran.out)  # type: ignore[no-any-return]
 
 
+@pytest.fixture(scope="session")
+def service_models() -> Loader:
+    """botocore's descriptions of the services, read once: every session would read these megabytes anew."""
+    return create_loader()
+
+
 @pytest.fixture
 def training_job(
-    account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    account: Account,
+    service_models: Loader,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> TrainingJob:
+    monkeypatch.setattr("botocore.session.create_loader", lambda path: service_models)
     others = (
         "AWS_PROFILE",
         "FACETRAIN_STAGE",
