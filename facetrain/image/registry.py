@@ -10,7 +10,7 @@ import base64
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def logged_in(engine: Engine, registry: Registry) -> Iterator[Engine]:
     token = _authorization(registry.ecr)["authorizationToken"]
     user, _, password = base64.b64decode(token).decode().partition(":")
     with tempfile.TemporaryDirectory(prefix="facetrain-docker-") as folder:
-        own = replace(engine, config=_configuration(Path(folder), engine, registry))
+        own = replace(engine, config=configuration(Path(folder), engine, {registry.address: {}}))
         own.run("login", "--username", user, "--password-stdin", registry.address, input=password)
         yield own
 
@@ -154,13 +154,13 @@ def _allowed(
         raise ImageError(f"{before}{may_not(action, where)}{after}") from None
 
 
-def _configuration(folder: Path, engine: Engine, registry: Registry) -> Path:
+def configuration(folder: Path, engine: Engine, auths: Mapping[str, Mapping[str, str]]) -> Path:
     """A folder of Docker's settings that leads to the same engine and keeps its logins to itself.
 
-    That a registry is named in it keeps `docker login` from looking for a keychain to write to.
+    auths: by registry, as Docker writes them: {"auth": base64 of user:password}, or nothing yet. That a registry is named in it keeps `docker login` from looking for a keychain to write to.
     """
     users = engine.users_configuration()
-    settings: dict[str, object] = {"auths": {registry.address: {}}}
+    settings: dict[str, object] = {"auths": auths}
     try:
         given = json.loads((users / "config.json").read_text())
     except (OSError, ValueError):

@@ -134,6 +134,8 @@ def down(name: str = DEFAULT_NAME, delete: bool = False) -> bool:
         ran = any(_processes(home).values())
         services.stop(home)
         if delete:
+            if _runner(home) == "docker":
+                container_image.forget((read_json(home.settings) or {})["port"])
             home.delete()
     return ran
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from facetrain.client import Connection
@@ -44,6 +45,18 @@ def ensure_built(engine: Engine, root: Path, tag: str, progress: Progress) -> No
             build(engine, root / CONTEXT, name, progress=steps(progress))
         except ImageError as problem:
             raise LocalCloudError(str(problem)) from problem
+
+
+def forget(port: int) -> None:
+    """Remove the engine's references to what it pulled from a cloud that is deleted.
+
+    What no other name holds frees its space with them. Where no engine answers they stay.
+    """
+    with suppress(ImageError):
+        engine = find_engine()
+        names = engine.run("images", "--digests", "--format", "{{.Repository}}@{{.Digest}}").split()
+        for name in {name for name in names if name.startswith(f"localhost:{port}/")}:
+            engine.run("rmi", name)
 
 
 def steps(progress: Progress) -> Progress:

@@ -304,8 +304,8 @@ def test_containers_without_an_engine_are_refused_before_anything_is_started(
     docker.answer("version", err="Cannot connect to the Docker daemon. Is the docker daemon running?", code=1)
     monkeypatch.setenv("PATH", str(docker.folder))
     with pytest.raises(LocalCloudError, match=r"(?s)does not answer.*`--runner process` needs no Docker$"):
-        local_cloud.up("third", runner="docker")
-    assert not Home.of("third").path.exists()
+        local_cloud.up("fourth", runner="docker")
+    assert not Home.of("fourth").path.exists()
 
 
 def test_down_with_delete_keeps_nothing(second: Cloud, facetrain_home: Path) -> None:

@@ -89,6 +89,17 @@ def test_a_push_goes_to_the_clouds_own_registry_with_a_login_of_its_own(
     assert push["environment"]["DOCKER_CONFIG"] == login["environment"]["DOCKER_CONFIG"]
 
 
+def test_a_deleted_clouds_images_are_forgotten_and_no_others(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker.answer("version", out='{"Client": {"Version": "20.10"}, "Server": {"Arch": "amd64"}}')
+    mine, others = "localhost:4566/a/b@sha256:1", "localhost:45667/a/b@sha256:1\nfacetrain-arcface@<none>"
+    docker.answer("images", out=f"{mine}\n{others}\n")
+    monkeypatch.setenv("PATH", str(docker.folder))
+    container_image.forget(4566)
+    assert docker.commands("rmi") == [f"rmi {mine}"]
+
+
 def test_an_engine_that_does_not_answer_leaves_processes(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

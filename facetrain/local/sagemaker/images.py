@@ -4,7 +4,6 @@ What the service does out of sight is done here where its refusals show: ECR is 
 for everything that pulling takes, and the engine pulls with that session's login and no other.
 """
 
-import json
 import re
 import subprocess
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from facetrain.image.engine import Engine, ImageError
+from facetrain.image.registry import configuration
 from facetrain.image.trouble import explain
 from facetrain.local.sagemaker.aws import Client, Role, error_text
 from facetrain.local.sagemaker.errors import JobFailed
@@ -90,10 +90,9 @@ def _permitted(ecr: Client, repository: str, version: str) -> str:
 
 @contextmanager
 def _logged_in(engine: Engine, address: str, token: str) -> Iterator[Engine]:
-    """The engine's client with this login alone; the user's own configuration is neither read nor written."""
+    """The engine's client with this login alone; the user's own are neither used nor written."""
     with tempfile.TemporaryDirectory(prefix="facetrain-login-") as folder:
-        (Path(folder) / "config.json").write_text(json.dumps({"auths": {address: {"auth": token}}}))
-        yield replace(engine, config=Path(folder))
+        yield replace(engine, config=configuration(Path(folder), engine, {address: {"auth": token}}))
 
 
 def _pull(engine: Engine, name: str, check: Callable[[], None]) -> None:
