@@ -157,7 +157,8 @@ def _allowed(
 def configuration(folder: Path, engine: Engine, auths: Mapping[str, Mapping[str, str]]) -> Path:
     """A folder of Docker's settings that leads to the same engine and keeps its logins to itself.
 
-    auths: by registry, as Docker writes them: {"auth": base64 of user:password}, or nothing yet. That a registry is named in it keeps `docker login` from looking for a keychain to write to.
+    auths: by registry, as Docker writes them: {"auth": base64 of user:password}, or nothing yet. That a
+    registry is named keeps `docker login` from looking for a keychain to write to.
     """
     users = engine.users_configuration()
     settings: dict[str, object] = {"auths": auths}

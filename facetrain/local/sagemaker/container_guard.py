@@ -10,28 +10,32 @@ the container, running or not. Standard library only: it starts in an instant.
 import subprocess
 import sys
 import threading
+import time
 
 PATIENCE = 60  # seconds for an engine to do what it is told
+RETRY_SECONDS = 0.2
 
 
 def main(docker: str, container: str) -> int:
     attached = subprocess.Popen(  # noqa: S603 - the endpoint's own configuration names the program
         [docker, "start", "--attach", container], stdin=subprocess.DEVNULL
     )
-    threading.Thread(target=_obey, args=(docker, container), daemon=True).start()
+    threading.Thread(target=_obey, args=(docker, container, attached), daemon=True).start()
     return attached.wait()
 
 
-def _obey(docker: str, container: str) -> None:
+def _obey(docker: str, container: str, attached: "subprocess.Popen[bytes]") -> None:
     for line in sys.stdin:
         if line.strip() == "term":
-            _tell(docker, "kill", "--signal", "TERM", container)
+            # One that is only being started takes no signals yet.
+            while not _tell(docker, "kill", "--signal", "TERM", container) and attached.poll() is None:
+                time.sleep(RETRY_SECONDS)
     _tell(docker, "rm", "--force", "--volumes", container)
 
 
-def _tell(docker: str, *arguments: str) -> None:
-    """The container may have ended, or gone, meanwhile: the engine's complaints are no news."""
-    subprocess.run(  # noqa: S603
+def _tell(docker: str, *arguments: str) -> bool:
+    """Whether the engine did it. The container may have ended, or gone: its complaints are no news."""
+    done = subprocess.run(  # noqa: S603
         [docker, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -39,6 +43,7 @@ def _tell(docker: str, *arguments: str) -> None:
         timeout=PATIENCE,
         check=False,
     )
+    return done.returncode == 0
 
 
 if __name__ == "__main__":

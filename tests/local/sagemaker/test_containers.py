@@ -226,6 +226,19 @@ def test_orders_reach_the_container_by_its_guard(
     until(lambda: running.poll() is not None)
 
 
+def test_a_container_that_is_only_being_started_is_told_again(
+    docker: FakeDocker, runner: ContainerRunner, tmp_path: Path
+) -> None:
+    docker.answer("start", seconds=3)
+    docker.answer("kill", err="is not running", code=1)
+    running = runner.start(task(tmp_path))
+    running.terminate()
+    until(lambda: len(docker.calls("kill")) == 2)
+    running.kill()
+    docker.answer("kill")
+    until(lambda: docker.calls("rm") != [])
+
+
 def test_what_is_left_of_a_cloud_is_found_by_its_label(docker: FakeDocker, runner: ContainerRunner) -> None:
     docker.answer("ps", out="c1\nc2\n")
     docker.answer("network ls", out="n1\n")
