@@ -1,7 +1,8 @@
 """`--instance-type local`: the job's container on this machine, wired as SageMaker wires it, with no account.
 
-The SDK's own local mode is not used: it needs Docker Compose, gives the container the caller's credentials
-and a network, names no `train`, has no checkpoints, and packs other archives than the service does.
+The SDK's own local mode runs this image too, but needs Docker Compose, which an engine does not bring. It
+gives the container a network, data that it may write to and, for data in S3, the caller's credentials; it
+names no `train`, keeps no checkpoints, and packs another output.tar.gz than the service does.
 """
 
 import shutil
