@@ -13,7 +13,7 @@ import threading
 import time
 
 PATIENCE = 60  # seconds for an engine to do what it is told
-RETRY_SECONDS = 0.2
+RETRIES, RETRY_SECONDS = 25, 0.2
 
 
 def main(docker: str, container: str) -> int:
@@ -27,10 +27,16 @@ def main(docker: str, container: str) -> int:
 def _obey(docker: str, container: str, attached: "subprocess.Popen[bytes]") -> None:
     for line in sys.stdin:
         if line.strip() == "term":
-            # One that is only being started takes no signals yet.
-            while not _tell(docker, "kill", "--signal", "TERM", container) and attached.poll() is None:
-                time.sleep(RETRY_SECONDS)
+            _terminate(docker, container, attached)
     _tell(docker, "rm", "--force", "--volumes", container)
+
+
+def _terminate(docker: str, container: str, attached: "subprocess.Popen[bytes]") -> None:
+    """One that is only being started takes no signals yet."""
+    for _ in range(RETRIES):
+        if _tell(docker, "kill", "--signal", "TERM", container) or attached.poll() is not None:
+            return
+        time.sleep(RETRY_SECONDS)
 
 
 def _tell(docker: str, *arguments: str) -> bool:
