@@ -209,6 +209,23 @@ def test_a_failure_has_the_programs_own_reason(place: Place, script: str, reason
     assert (record["TrainingJobStatus"], record["FailureReason"]) == ("Failed", reason)
 
 
+GROWS = """
+while not (base / "limited").exists():
+    time.sleep(0.1)
+hoard = [bytes([1]) * (1 << 20) for _ in range(300)]
+"""
+
+
+def test_a_job_that_needs_more_memory_than_there_is_says_so(engine: "Engine", place: Place) -> None:
+    name = place.training(GROWS)
+    (container,) = left(engine, place)
+    engine.run("update", "--memory", "100m", "--memory-swap", "100m", container)
+    (place.state / "jobs" / name / "algo-1/opt/ml/limited").touch()
+    assert place.wait(name)["FailureReason"].startswith(
+        "ClientError: Out of memory: the container was killed"
+    )
+
+
 SAVES = """
 def save(*_):
     (base / "checkpoints/last").write_text("saved")
