@@ -123,11 +123,19 @@ def test_a_run_that_ended_early_does_not_go_on_when_it_is_resumed() -> None:
 
 
 def test_until_the_first_step_there_is_nothing_that_a_stop_would_wait_for() -> None:
-    stop, waited = Stop(), list[bool]()
-    loop, _ = loop_of(Settings(**EPOCHS, patience=9), stop=stop)
+    stop, waited, stepped = Stop(), list[bool](), list[bool]()
+    settings = Settings(**EPOCHS, patience=9)
+
+    class Watched(Learner):
+        def step(self, parts: Any, step: int, rate: float, counts: Any = None) -> Tensor:
+            stepped.append(stop.waits)
+            return super().step(parts, step, rate, counts)
+
+    loop, _ = loop_of(settings, learner=learner_of(settings, Watched), stop=stop)
     loop.verify = lambda: waited.append(stop.waits)
     loop.run()
     assert waited == [False] + [True] * 6
+    assert stepped == [False] + [True] * 11
 
 
 def test_a_best_metric_without_a_verification_is_refused_before_the_first_step() -> None:

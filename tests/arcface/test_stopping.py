@@ -63,6 +63,22 @@ def test_a_job_stopped_while_it_reads_its_channels_ends_at_once_and_leaves_nothi
     assert not list((tmp_path / "scratch").iterdir())
 
 
+def test_what_a_stop_makes_of_other_libraries_is_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler wraps whatever is raised within it into an error of its own."""
+    write_pictures(write_job(tmp_path, SMALL).channel("images"), 2, 2)
+
+    def load_data(*_: Any, **__: Any) -> None:
+        try:
+            stop_me()
+        except StoppedEarlyError as error:
+            raise RuntimeError("backend 'inductor' failed") from error
+
+    monkeypatch.setattr(trainer, "load_data", load_data)
+    assert main(["train"], {contract.BASE_DIR_VARIABLE: str(tmp_path)}) == contract.EXIT_STOPPED
+
+
 def test_hosts_that_are_stopped_while_they_meet_or_read_have_not_failed(tmp_path: Path) -> None:
     hosts = start_hosts(tmp_path, SMALL, writes=False)
     for base, process in hosts:

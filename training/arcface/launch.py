@@ -29,6 +29,10 @@ from training.jobs.contract import ContainerPaths
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
 
 
+class _LostError(TrainingError):
+    """The ranks are no longer in touch."""
+
+
 @dataclass(frozen=True)
 class Meeting:
     """Where the ranks meet, and through which network interface."""
@@ -129,13 +133,26 @@ def run_rank(job: trainer.Job, world: World, meeting: Meeting) -> int:
     stop = Stop()
     if world.local_size > 1:  # each would take every processor, and they would wait for one another
         torch.set_num_threads(max(1, torch.get_num_threads() // world.local_size))
-    with _in_touch(world, meeting, stop):
+    with _stoppable(stop), _in_touch(world, meeting):
         stop.listen()  # until here SIGTERM ends the process: nothing of Python's runs while the ranks meet
         # Under torchrun no parent gives the ranks of a host one folder: they use the first one's.
         scratch = world.gather_objects(str(job.scratch))[world.rank - world.local_rank]
         log = main.tell if world.rank == 0 else _quiet
         trainer.train(replace(job, scratch=Path(scratch)), world, stop, log, main.tell)
     return 0
+
+
+@contextmanager
+def _stoppable(stop: Stop) -> Iterator[None]:
+    """Raises StoppedEarlyError for what a stop brings about: lost ranks, compilers that are cut short."""
+    try:
+        yield
+    except StoppedError:
+        raise
+    except Exception as error:
+        if isinstance(error, _LostError) or not stop.waits:
+            stop.check()
+        raise
 
 
 def run_ranks(job: trainer.Job, worlds: list[World], meeting: Meeting) -> int:
@@ -218,11 +235,8 @@ def _connected(world: World, meeting: Meeting) -> Iterator[None]:
 
 
 @contextmanager
-def _in_touch(world: World, meeting: Meeting, stop: Stop) -> Iterator[None]:
-    """Raises TrainingError where the ranks do not find, or lose, each other: another knows the cause.
-
-    StoppedEarlyError, where they lose each other because all are told to stop.
-    """
+def _in_touch(world: World, meeting: Meeting) -> Iterator[None]:
+    """Raises _LostError where the ranks do not find, or lose, each other: another knows the cause."""
     try:
         with _connected(world, meeting):
             yield
@@ -230,8 +244,7 @@ def _in_touch(world: World, meeting: Meeting, stop: Stop) -> Iterator[None]:
         named = any(name in str(error) for name in ("gloo", "Gloo", "NCCL"))  # gloo has no class for it
         if world.size == 1 or not (named or isinstance(error, distributed.DistError)):
             raise
-        stop.check()
-        raise TrainingError(
+        raise _LostError(
             f"rank {world.rank} of {world.size} does not reach the others ({meeting.address}:{meeting.port}; "
             f"{first_line(error)}): see the other hosts' logs for the cause; if they have none, let the "
             f"security group pass traffic between the job's hosts"

@@ -86,13 +86,14 @@ class Loop:
 
     def _run(self) -> None:
         self._verify_if_due()
-        self.stop.wait()
         with closing(self._steps()) as steps:
             while not self._is_over():
-                rate, loss = next(steps)
+                rate, loss = next(steps)  # the first one may compile for minutes
+                self.stop.wait()  # from here on there is something to save
                 self._count(loss, rate)
                 self._save_or_stop()  # before a verification, which may outlast the time to stop
                 self._verify_if_due()
+        self.stop.wait()
         self.save(self.progress)
 
     def _is_over(self) -> bool:
