@@ -38,7 +38,17 @@ def revision(context: Path) -> str | None:
     if git is None:
         return None
     done = subprocess.run(  # noqa: S603  # a list of our own, no shell reads it
-        [git, "-C", str(context), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"],
+        [
+            git,
+            "--no-optional-locks",
+            "-C",
+            str(context),
+            "describe",
+            "--always",
+            "--abbrev=40",
+            "--exclude=*",
+            "--dirty",
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -68,8 +78,9 @@ def _sent(context: Path) -> list[str]:
     """Paths, relative and sorted, of the files that Docker sends to its engine, the Dockerfile among them."""
     rules = _rules(context / ".dockerignore")
     found = {"Dockerfile"} if (context / "Dockerfile").exists() else set()
-    for folder, _, files in os.walk(context):
-        for name in files:
+    for folder, below, files in os.walk(context):
+        links = [name for name in below if (Path(folder) / name).is_symlink()]  # sent as they are, like files
+        for name in [*files, *links]:
             path = (Path(folder) / name).relative_to(context).as_posix()
             if not _is_ignored(path, rules):
                 found.add(path)

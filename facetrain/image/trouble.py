@@ -112,5 +112,5 @@ def may_not(action: str, resource: str) -> str:
 
 
 def _tidy(line: str) -> str:
-    line = _NOISE.sub("", line).rstrip(".")
+    line = _NOISE.sub("", line).rstrip(".?")
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} …"

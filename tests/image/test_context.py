@@ -60,6 +60,16 @@ def test_a_changed_line_another_name_and_a_bit_each_give_another_tag(context: Pa
     assert len(set(tags)) == len(tags)
 
 
+def test_a_link_is_sent_as_a_link(context: Path) -> None:
+    before = fingerprint(context)
+    (context / "arcface" / "linked").symlink_to("data")
+    assert "arcface/linked" in _sent(context)
+    linked = fingerprint(context)
+    (context / "arcface" / "linked").unlink()
+    (context / "arcface" / "linked").symlink_to("elsewhere")
+    assert len({before, linked, fingerprint(context)}) == 3
+
+
 def test_times_caches_and_files_that_are_left_out_give_the_same_tag(context: Path) -> None:
     before = fingerprint(context)
     os.utime(context / "train", (1, 1))
