@@ -125,7 +125,7 @@ def training_job(
     with output.refusals(as_json):
         aws, stage = _connection(local, cloud, stage, dry_run)
         if instance_type == HERE:
-            raise typer.Exit(_on_this_machine(order, aws, dry_run, as_json))
+            raise typer.Exit(_on_this_machine(order, aws, dry_run, wait, as_json))
         if dry_run:
             output.put_json(_request(order, aws, stage))
             return
@@ -201,10 +201,13 @@ def _follow(job: "Job", aws: "Connection", as_json: bool) -> int:
     return 0 if completed else output.FAILED
 
 
-def _on_this_machine(order: Order, aws: "Connection", dry_run: bool, as_json: bool) -> int:
-    """Runs the job in a container, always to its end."""
+def _on_this_machine(order: Order, aws: "Connection", dry_run: bool, wait: bool, as_json: bool) -> int:
+    """Runs the job in a container, to its end."""
     from facetrain.by_hand import here, local_order
+    from facetrain.errors import InputError
 
+    if not wait:
+        raise InputError.because("--no-wait", "the job ends with this command: leave it out")
     job = local_order.check(order, aws, _now())
     if dry_run:
         output.put_json(job.shown())

@@ -5,23 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from facetrain.client import Connection
 from training.jobs.uri import S3Uri
 
 BUCKET = "team-faces"
 ROLE = "face-training-role"
-# The least that exercises every step of the trainer.
-QUICK = {
-    "network": "mbf",
-    "epochs": 1,
-    "max_steps": 2,
-    "batch_size": 4,
-    "holdout_fraction": 0.5,
-    "workers": 0,
-}
 
 
 @dataclass(frozen=True)
@@ -80,15 +68,3 @@ def _trust(connection: Connection) -> dict[str, Any]:
     principal = {"Service": "sagemaker.amazonaws.com", "AWS": f"arn:aws:iam::{account}:root"}
     statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
     return {"Version": "2012-10-17", "Statement": [statement]}
-
-
-def write_faces(folder: Path, identities: int = 4, images: int = 4) -> Path:
-    """Random pictures, a folder for each identity: enough for a job to run, with nothing to learn."""
-    random = np.random.default_rng(0)
-    for identity in range(identities):
-        target = folder / f"id{identity}"
-        target.mkdir(parents=True)
-        for index in range(images):
-            pixels = random.integers(0, 256, (112, 112, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(target / f"{index}.jpg")
-    return folder

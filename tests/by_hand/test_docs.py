@@ -1,4 +1,4 @@
-"""docs/by-hand.md stays true: its commands are understood, its refusal is the one that is given."""
+"""The pages stay true: every `training_job.py` command is understood, the refusal shown is the one given."""
 
 import shlex
 from pathlib import Path
@@ -15,13 +15,20 @@ from training.jobs.config import TRAIN_ARGS_ALIASES, parse_train_args, resolve
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "by-hand.md").read_text()
 SCRIPT = "python training_job.py "
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = sorted(
-    {line for block in fenced(PAGE, "sh") for line in block.splitlines() if line.startswith(SCRIPT)}
+    {
+        line.partition("  #")[0]
+        for page in PAGES
+        for block in fenced(page.read_text(), "sh")
+        for line in block.splitlines()
+        if line.startswith(SCRIPT)
+    }
 )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_on_the_page_leads_to_a_request(
+def test_every_command_on_the_pages_leads_to_a_request(
     training_job: TrainingJob, account: Account, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "photos").mkdir()

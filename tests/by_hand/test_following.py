@@ -10,7 +10,7 @@ import pytest
 from tests.by_hand.conftest import ORDER, Account, TrainingJob
 from tests.cli.fake_aws import fields_of
 
-ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).parents[2] / "training_job.py"
 
 
 def log_of(account: Account, *lines: str) -> None:
@@ -111,13 +111,21 @@ def test_a_log_that_may_not_be_read_leaves_the_job_going(training_job: TrainingJ
     )
 
 
-def test_without_this_projects_packages_the_script_says_how_to_get_them() -> None:
-    ran = subprocess.run(
-        [sys.executable, "-I", "-S", str(ROOT / "training_job.py")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def said_by(*arguments: str) -> str:
+    """What a bare Python says that is made to run the script."""
+    ran = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
     assert ran.returncode == 1
-    assert ran.stderr.startswith("training_job.py: ")
-    assert "run `make setup`, then `.venv/bin/python training_job.py …`" in ran.stderr
+    assert ran.stdout == ""
+    return ran.stderr
+
+
+REMEDY = "run `make setup`, then `.venv/bin/python training_job.py …`\n"
+
+
+def test_without_this_projects_packages_the_script_says_how_to_get_them() -> None:
+    assert said_by("-S", str(SCRIPT)) == f"training_job.py: typer is not installed: {REMEDY}"
+
+
+def test_an_older_python_is_told_so() -> None:
+    older = f"import runpy, sys; sys.version_info = (3, 9); runpy.run_path({str(SCRIPT)!r})"
+    assert said_by("-c", older).startswith("training_job.py: needs Python 3.11 or newer, this is ")

@@ -166,6 +166,12 @@ def test_all_mistakes_are_told_at_once_and_no_engine_is_asked(
     assert docker.calls == []
 
 
+def test_a_job_here_cannot_be_left_alone(training_job: TrainingJob, docker: FakeDocker, data: Path) -> None:
+    ran = training_job(*here(data), "--no-wait")
+    assert ran.code == 2
+    assert ran.err == "--no-wait: the job ends with this command: leave it out\n"
+
+
 def test_a_dry_run_shows_where_everything_is(training_job: TrainingJob, data: Path) -> None:
     shown = training_job.dry(*here(data))
     assert shown["Channels"]["images"] == str(data / "images")

@@ -10,7 +10,8 @@ import pytest
 from facetrain.client import Connection, discover
 from facetrain.local.cloud import Cloud
 from tests.by_hand import notebook
-from tests.by_hand.account import QUICK, Team, make_team, write_faces
+from tests.by_hand.account import Team, make_team
+from tests.whole_path.account import QUICK, write_faces
 
 pytestmark = pytest.mark.cloud
 
@@ -27,7 +28,9 @@ def image(cloud: Cloud) -> str:
 def team(cloud: Cloud, image: str, tmp_path_factory: pytest.TempPathFactory) -> Team:
     """A team whose pictures are in S3."""
     found = make_team(Connection(cloud.environment()), image.partition("/")[2].partition(":")[0])
-    found.upload(write_faces(tmp_path_factory.mktemp("faces")), "images")
+    folder = tmp_path_factory.mktemp("faces")
+    write_faces(folder)
+    found.upload(folder / "images", "images")
     return found
 
 

@@ -18,7 +18,8 @@ from facetrain.local import cloud as local_cloud
 from facetrain.local import container_image, deployment
 from facetrain.local.cloud import Cloud
 from tests.by_hand import notebook
-from tests.by_hand.account import QUICK, Team, make_team, write_faces
+from tests.by_hand.account import Team, make_team
+from tests.whole_path.account import QUICK, write_faces
 
 if TYPE_CHECKING:
     from facetrain.image.engine import Engine
@@ -41,10 +42,18 @@ def cloud(engine: "Engine", image: str, facetrain_home: Path) -> Iterator[Cloud]
 
 
 @pytest.fixture(scope="module")
-def team(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Team:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each person."""
+    folder = tmp_path_factory.mktemp("pictures")
+    write_faces(folder)
+    return folder / "images"
+
+
+@pytest.fixture(scope="module")
+def team(cloud: Cloud, pictures: Path) -> Team:
     """A team with pictures and an inputs folder in its bucket."""
     found = make_team(Connection(cloud.environment()), IMAGE_NAME)
-    found.upload(write_faces(tmp_path_factory.mktemp("pictures")), "images")
+    found.upload(pictures, "images")
     found.upload(EXAMPLE, "face-inputs")
     return found
 
@@ -110,10 +119,9 @@ def test_the_image_that_was_pushed_trains_a_model_by_its_digest(
 
 
 def test_the_same_image_trains_on_this_machine_alone(
-    cloud: Cloud, pushed: str, tmp_path: Path, engine: "Engine"
+    cloud: Cloud, pushed: str, pictures: Path, tmp_path: Path, engine: "Engine"
 ) -> None:
-    images = write_faces(tmp_path / "images")
-    places = ("--images", str(images), "--inputs", str(EXAMPLE), "--output", str(tmp_path / "results"))
+    places = ("--images", str(pictures), "--inputs", str(EXAMPLE), "--output", str(tmp_path / "results"))
     done = training_job(cloud, "--instance-type", "local", *places, *SET)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
