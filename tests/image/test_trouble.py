@@ -124,10 +124,8 @@ def test_a_missing_permission_is_named_before_anything_is_built(
 
 
 def test_another_error_of_ecr_keeps_its_own_words(build_and_push: BuildAndPush) -> None:
-    build_and_push.ecr.refuses("CreateRepository", "LimitExceededException", "The maximum number is 100000")
-    assert (
-        "CreateRepository: LimitExceededException: The maximum number is 100000" in build_and_push("face").err
-    )
+    build_and_push.ecr.refuses("CreateRepository", "KmsException", "The key is disabled")
+    assert "CreateRepository: KmsException: The key is disabled" in build_and_push("face").err
 
 
 def test_expired_credentials_are_said_before_anything_is_built(build_and_push: BuildAndPush) -> None:
