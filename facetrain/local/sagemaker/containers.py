@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ OUT_OF_MEMORY = (
     "reduce the size of training data processed on an instance."
 )
 WRONG_PROCESSOR = "exec format error"  # as every runtime words it
+REMOVE_SECONDS = 10.0
 TAIL = 20  # lines of output in which a runtime's own last words are looked for
 
 
@@ -159,7 +161,23 @@ def sweep(engine: Engine, cloud: Path) -> None:
 
 
 def remove(engine: Engine, *labels: str) -> None:
-    """Remove the containers and networks that carry all these labels. Raises ImageError where one stays."""
+    """Remove the containers and networks that carry all these labels. Raises ImageError where one stays.
+
+    The engine refuses what a guard is having removed at the same time, so it is asked again for a while.
+    """
+    until = time.monotonic() + REMOVE_SECONDS
+    while True:
+        try:
+            _remove(engine, labels)
+        except ImageError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+        else:
+            return
+
+
+def _remove(engine: Engine, labels: Sequence[str]) -> None:
     filters = [option for label in labels for option in ("--filter", f"label={label}")]
     if found := engine.run("ps", "--all", "--quiet", "--no-trunc", *filters).split():
         engine.run("rm", "--force", "--volumes", *found)
