@@ -147,7 +147,8 @@ def _connection(local: bool, cloud: str | None, stage: str | None, dry_run: bool
         from facetrain.local.cloud import DEFAULT_NAME, OVERRIDING, find
 
         environment = find(cloud or DEFAULT_NAME).environment()
-        for name in OVERRIDING:
+        own = [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL_")]  # of single services
+        for name in (*OVERRIDING, *own):
             os.environ.pop(name, None)
         os.environ.update(environment)
         stage = environment["FACETRAIN_STAGE"]
