@@ -90,4 +90,5 @@ def test_a_gpu_that_is_paid_for_does_not_lie_idle() -> None:
 
 def test_a_local_cloud_names_instances_that_it_has_not() -> None:
     assert check(NONE, ON_THIS_MACHINE, "ml.g6.xlarge", refuses=True) == ""
-    assert check(NONE, {}, "local_gpu", refuses=True) == ""
+    assert check(NONE, {"TRAINING_JOB_ARN": "arn:local:a"}, "ml.g6.xlarge", refuses=True) == ""
+    assert check(NONE, {}, "ml.g6.xlarge", refuses=True) == ""

@@ -17,7 +17,8 @@ DRIVER_FILE = Path("/proc/driver/nvidia/version")
 # Compatibility", https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/
 OLDEST_DRIVERS = {11: "450.80.02", 12: "525.60.13", 13: "580.65.06"}
 HIDING = "CUDA_VISIBLE_DEVICES"
-LOCAL_ARN = ":000000000000:"  # of a cloud on one machine, whose jobs name instance types that it has not
+# Of a job in the cloud. One on this machine, whose account is 000000000000, names instances that it has not.
+CLOUDS_ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[^:]*:(?!0{12}:)\d{12}:")
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,8 @@ def driver_version(text: str) -> str:
 
 
 def _is_paid_for(instance_type: str, environment: Mapping[str, str]) -> bool:
-    arn = environment.get("TRAINING_JOB_ARN", "")
-    given = instance_type.startswith("ml.") and instance_types.has_gpu(instance_type)
-    return given and bool(arn) and LOCAL_ARN not in arn
+    in_the_cloud = CLOUDS_ARN.match(environment.get("TRAINING_JOB_ARN", ""))
+    return bool(in_the_cloud) and instance_type.startswith("ml.") and instance_types.has_gpu(instance_type)
 
 
 def _numbers(version: str) -> list[int]:
