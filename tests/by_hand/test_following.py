@@ -129,3 +129,13 @@ def test_without_this_projects_packages_the_script_says_how_to_get_them() -> Non
 def test_an_older_python_is_told_so() -> None:
     older = f"import runpy, sys; sys.version_info = (3, 9); runpy.run_path({str(SCRIPT)!r})"
     assert said_by("-c", older).startswith("training_job.py: needs Python 3.11 or newer, this is ")
+
+
+def test_help_waits_for_no_library_that_it_does_not_need() -> None:
+    script = (
+        "import sys; from facetrain.by_hand.command import NAME, app; from facetrain.cli.entry import conduct; "
+        "conduct(app, ['--help'], NAME); print({'boto3', 'sagemaker'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == "set()\n"
+    assert "--instance-type" in done.stdout
