@@ -48,10 +48,11 @@ _REMEDIES = (
         f"the base image's registry is not trusted: add the company's certificate to Docker's engine{_BASE}",
     ),
     (
-        r"failed to resolve source metadata|failed to solve with frontend|failed to authorize"
+        r"failed to resolve source metadata|failed to authorize"
         r"|failed to do request: head|failed to fetch (?:anonymous|oauth) token|pull access denied for"
         r"|error pulling image configuration|registry-1\.docker\.io",
-        f"no base image: mend the network (Docker's engine has a proxy setting of its own){_BASE}",
+        "the base image cannot be had: check its name, the network (Docker's engine has a proxy setting of "
+        f"its own) and, where it is private, `docker login`{_BASE}",
     ),
     (
         r"certificate_verify_failed|self[- ]signed certificate in certificate chain",
@@ -64,7 +65,7 @@ _REMEDIES = (
         "(FACETRAIN_BUILD_OPTIONS keeps such options)",
     ),
     (
-        r"requires exactly 1 argument",
+        r"requires (?:exactly )?1 argument",
         "one name, then only options of `docker build`, each beginning with -",
     ),
     (
@@ -83,7 +84,12 @@ _REMEDIES = (
 )
 _LOOKED_AT = 40  # lines: BuildKit ends with the last twenty or so of the step that failed
 _LONGEST = 300  # characters of a line of Docker's: it may hold a whole RUN instruction
-_NOISE = re.compile(r"^(?:ERROR: |Error response from daemon: |error: )+")
+# What stands before the words that count: programs' names, times, steps.
+_NOISE = re.compile(
+    r"^(?:ERROR: |Error response from daemon: |error: |failed to build: |failed to solve: |#\d+ |\d+\.\d+ "
+    r"|rpc error: code = \w+ desc = |failed to solve with frontend dockerfile.v0: "
+    r"|failed to create LLB definition: )+"
+)
 _DENIED = re.compile(r"not authorized to perform: (?P<action>ecr:\w+) on resource: (?P<resource>\S+)")
 
 

@@ -15,6 +15,10 @@ RATE = (
     "429 Too Many Requests - toomanyrequests: You have reached your unauthenticated pull rate limit"
 )
 HEAD = 'ERROR: failed to solve: failed to do request: Head "https://registry-1.docker.io/v2/library/python": '
+FRONTEND = (
+    "ERROR: failed to build: failed to solve: rpc error: code = Unknown desc = failed to solve with frontend "
+    "dockerfile.v0: failed to create LLB definition: "
+)
 NO_EMULATION = "#7 0.5 exec /bin/sh: exec format error\nERROR: process did not complete: exit code: 255"
 CA = "#9 2.1 SSLError('[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed')\nERROR: exit code: 1"
 NO_PACKAGE = "#9 ERROR: Could not find a version that satisfies the requirement torch==2.13.0\nexit code: 1"
@@ -38,11 +42,11 @@ DENIED = (
         (RATE, "name another base with --build-arg BASE=… (FACETRAIN_BUILD_OPTIONS keeps such options)"),
         (
             HEAD + "dial tcp: no such host",
-            "no base image: mend the network (Docker's engine has a proxy setting of its own), or name",
+            "the base image cannot be had: check its name, the network (Docker's engine has a proxy",
         ),
         (
             HEAD + "dial tcp: connect: connection refused",
-            "no base image: mend the network",
+            "the base image cannot be had: check its name",
         ),
         (HEAD + "x509: certificate signed by unknown authority", "add the company's certificate to Docker's"),
         (
@@ -63,6 +67,18 @@ DENIED = (
             "nothing answers there for Docker's engine",
         ),
         ("Dockerfile:3\nERROR: unknown instruction: FORM\n", "unknown instruction: FORM"),
+        (
+            f"#3 {FRONTEND}Dockerfile parse error line 1: unknown instruction: FORM",
+            "parse error line 1: unknown",
+        ),
+        (
+            "#4 0.410 exec /bin/bad: exec format error\nERROR: exit code: 1",
+            "exec /bin/bad: exec format error: ",
+        ),
+        (
+            "ERROR: docker: 'docker buildx build' requires 1 argument\n\nUsage:  docker",
+            "one name, then only options",
+        ),
         ("", "it said nothing"),
     ],
 )
@@ -70,6 +86,7 @@ def test_what_docker_says_is_said_again_in_one_line_with_the_remedy(said: str, m
     explained = explain(said)
     assert message in explained
     assert "\n" not in explained
+    assert "rpc error" not in explained
 
 
 def test_what_was_overcome_long_before_is_not_taken_for_the_cause() -> None:
