@@ -48,15 +48,18 @@ def ensure_built(engine: Engine, root: Path, tag: str, progress: Progress) -> No
 
 
 def forget(port: int) -> None:
-    """Remove the engine's references to what it pulled from a cloud that is deleted.
+    """Remove the engine's names for what it pulled from a deleted cloud's registry, or pushed there.
 
-    What no other name holds frees its space with them. Where no engine answers they stay.
+    What has no other name frees its space with them. Where no engine answers they stay.
     """
     with suppress(ImageError):
         engine = find_engine()
-        names = engine.run("images", "--digests", "--format", "{{.Repository}}@{{.Digest}}").split()
-        for name in {name for name in names if name.startswith(f"localhost:{port}/")}:
-            engine.run("rmi", name)
+        rows = engine.run("images", "--digests", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}")
+        for repository, tag, digest in map(str.split, rows.splitlines()):
+            for name in (f"{repository}:{tag}", f"{repository}@{digest}"):
+                if name.startswith(f"localhost:{port}/") and "<none>" not in name:
+                    with suppress(ImageError):  # with an image's last tag its digest may have gone
+                        engine.run("rmi", name)
 
 
 def steps(progress: Progress) -> Progress:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from facetrain.local import ports, services
+from facetrain.local import container_image, ports, services
 from tests.container.small_images import Registry, build_foreign, build_small
 from tests.local.sagemaker.conftest import (
     BUCKET,
@@ -64,6 +64,7 @@ def place(engine: "Engine", program_image: str, tmp_path_factory: pytest.TempPat
         if one.process is not None and one.process.poll() is None:
             one.stop()
         services.stop(one.servers.home)
+        container_image.forget(one.servers.port)
 
 
 def left(engine: "Engine", place: Place) -> list[str]:

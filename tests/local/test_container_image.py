@@ -93,11 +93,21 @@ def test_a_deleted_clouds_images_are_forgotten_and_no_others(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     docker.answer("version", out='{"Client": {"Version": "20.10"}, "Server": {"Arch": "amd64"}}')
-    mine, others = "localhost:4566/a/b@sha256:1", "localhost:45667/a/b@sha256:1\nfacetrain-arcface@<none>"
-    docker.answer("images", out=f"{mine}\n{others}\n")
+    rows = [
+        "localhost:4566/pulled <none> sha256:1",
+        "localhost:4566/pushed v1 sha256:2",
+        "localhost:45667/other v1 sha256:1",
+        "facetrain-arcface abc <none>",
+    ]
+    docker.answer("images", out="\n".join(rows) + "\n")
+    docker.answer("rmi", err="No such image", code=1)
     monkeypatch.setenv("PATH", str(docker.folder))
     container_image.forget(4566)
-    assert docker.commands("rmi") == [f"rmi {mine}"]
+    assert docker.commands("rmi") == [
+        "rmi localhost:4566/pulled@sha256:1",
+        "rmi localhost:4566/pushed:v1",
+        "rmi localhost:4566/pushed@sha256:2",
+    ]
 
 
 def test_an_engine_that_does_not_answer_leaves_processes(

@@ -226,7 +226,7 @@ def _resources(facts: Mapping[str, Any], job: Job) -> Sequence[str]:
     shared = ("--shm-size", str(facts["MemTotal"] // 2))
     if "nvidia" in (facts.get("Runtimes") or {}) and len(job.hosts) == 1:
         return (*shared, "--gpus", "all")
-    return shared
+    return (*shared, "--env", "CUDA_VISIBLE_DEVICES=")  # says that it is meant: the image refuses an idle GPU
 
 
 def _authority(task: Task) -> Sequence[str]:

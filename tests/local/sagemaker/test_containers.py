@@ -155,6 +155,7 @@ def test_a_job_of_one_host_gets_the_engines_gpus(
     docker.info(Runtimes={"runc": {}, "nvidia": {}})
     ended(runner, task(tmp_path, job))
     assert values(created(docker), "--gpus") == gpus
+    assert ("CUDA_VISIBLE_DEVICES=" in values(created(docker), "--env")) == (not gpus)
 
 
 @pytest.mark.parametrize("path", ["/data, old/x", '/with "quotes"'])
