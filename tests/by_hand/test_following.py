@@ -134,7 +134,8 @@ def test_an_older_python_is_told_so() -> None:
 def test_help_waits_for_no_library_that_it_does_not_need() -> None:
     script = (
         "import sys; from facetrain.by_hand.command import NAME, app; "
-        "from facetrain.cli.entry import conduct; conduct(app, ['--help'], NAME); print({'boto3', 'sagemaker'} & set(sys.modules), file=sys.stderr)"
+        "from facetrain.cli.entry import conduct; conduct(app, ['--help'], NAME); "
+        "print({'boto3', 'sagemaker'} & set(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr == "set()\n"
