@@ -121,6 +121,14 @@ def test_root_stays_where_it_has_to_and_says_why(
     assert settled(paths, lambda: f"{os.getuid()} {os.geteuid()}") == (f"user=root: {reason}", "0 0")
 
 
+def test_root_that_is_an_ordinary_user_outside_its_container_stays(
+    paths: ContainerPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What facetrain's user would leave, that one could hardly remove."""
+    monkeypatch.setattr(user, "WHOLE_RANGE", ["0", "100000", "65536"])  # as if /proc had said otherwise
+    assert settled(paths)[0] == "user=root: it is an ordinary user outside this container already"
+
+
 def test_root_stays_where_the_image_has_no_other_user(paths: ContainerPaths) -> None:
     assert settled(paths, name="unheard-of")[0] == 'user=root: the image has no user "unheard-of"'
 
