@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import Facetrain
 from tests.cli.fake_aws import FakeAws, ServiceError
+from training.jobs.platform import Platform
 
 ACCOUNT = "000000000000"
 STACKS = {
@@ -266,3 +267,16 @@ def test_a_docker_of_another_kind_of_processor_can_build_where_it_emulates(
     check = checks(facetrain)["docker"]
     assert check["status"] == "ok"
     assert "can build the image; Docker's engine is arm64: the build for amd64 is emulated" in check["detail"]
+
+
+@pytest.mark.parametrize(("pushed", "status"), [(True, "ok"), (False, "skipped")])
+def test_on_this_machine_an_image_is_there_only_where_jobs_are_containers(
+    facetrain: Facetrain, healthy: FakeAws, pushed: bool, status: str
+) -> None:
+    text = Platform.example("local").to_json()
+    healthy.handlers["AmazonSSM.GetParameter"] = lambda body: {
+        "Parameter": {"Name": body["Name"], "Value": text}
+    }
+    found = {"imageDetails": [{"imageTags": ["x"]}] if pushed else []}
+    healthy.handlers["AmazonEC2ContainerRegistry.DescribeImages"] = lambda _: found
+    assert checks(facetrain, "--stage", "local")["image"]["status"] == status
