@@ -105,6 +105,18 @@ def test_the_status_of_a_cloud_that_never_was_is_stopped(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_runner_that_is_not_there_is_said_with_those_that_are(
+    no_cloud: Facetrain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FACETRAIN_HOME", str(tmp_path))
+    ran = no_cloud("local", "up", "--runner", "podman")
+    assert (ran.code, ran.err.splitlines()[-1]) == (
+        1,
+        'facetrain: there is no runner "podman": take process or docker',
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_ctrl_c_ends_with_130(facetrain: Facetrain, aws: FakeAws) -> None:
     def interrupted(body: object) -> dict[str, object]:
         raise ServiceError("ThrottlingException", status=400)

@@ -42,6 +42,9 @@ class FakeCloud:
     def status(self, name: str) -> FakeStatus:
         return FakeStatus(self.running, str(self.home / name))
 
+    def up(self, name: str, progress: Callable[[str], None], runner: str | None) -> None:
+        raise OperationError(f"{name} is asked to run jobs as {runner}")
+
     def down(self, name: str, delete: bool = False) -> bool:
         self.downs.append((name, delete))
         return True
@@ -68,7 +71,7 @@ def deployment(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> Deployment:
 
 def people(tmp_path: Path, pictures: dict[str, int]) -> Path:
     for person, count in pictures.items():
-        (tmp_path / person).mkdir()
+        (tmp_path / person).mkdir(parents=True)
         for number in range(count):
             (tmp_path / person / f"{number}.jpg").write_bytes(b"x")
     return tmp_path
@@ -79,6 +82,12 @@ def use(cloud: FakeCloud, keep: bool = False, fails: BaseException | None = None
         (cloud.home / "demo").mkdir(exist_ok=True)
         if fails:
             raise fails
+
+
+def test_what_the_job_is_to_run_as_reaches_the_cloud(cloud: FakeCloud, tmp_path: Path) -> None:
+    faces = people(tmp_path / "faces", dict.fromkeys("abcd", 2))
+    with pytest.raises(OperationError, match="demo is asked to run jobs as docker"):
+        demo.run(faces, "demo", False, lambda _line: None, lambda _event: None, runner="docker")
 
 
 def test_a_new_cloud_leaves_nothing(cloud: FakeCloud) -> None:
