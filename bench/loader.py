@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from training.arcface.data.listing import Listing, find
 from training.arcface.data.order import batches
 from training.arcface.data.store import Decoding, Images, StreamedImages, open_dataset
 from training.arcface.distributed import World
 from training.arcface.learner import to_input
+from training.formats.listing import Listing, find
 
 IMAGES, BATCH, ROUNDS = 1024, 128, 9
 RATIO_LIMIT = 2.0

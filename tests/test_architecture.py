@@ -8,13 +8,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("infra", "lambda", "training", "facetrain", "bench")
-# What each room may import of the others; everyone may import training.jobs.
+# What each room may import of the others. Everyone may import training.jobs; who reads data, the formats.
 MAY_IMPORT = {
     "infra": {"infra", "training.jobs"},
     "lambda": {"launch_training", "training.jobs"},
     "training/jobs": {"training.jobs"},
-    "training/arcface": {"training.arcface", "training.jobs"},
-    "facetrain": {"facetrain", "training.jobs"},
+    "training/formats": {"training.formats", "training.jobs"},
+    "training/arcface": {"training.arcface", "training.formats", "training.jobs"},
+    "facetrain": {"facetrain", "training.formats", "training.jobs"},
 }
 OURS = {"infra", "launch_training", "training", "facetrain", "bench", "tests"}
 
@@ -49,6 +50,12 @@ def test_what_a_job_is_needs_the_standard_library_alone() -> None:
     for path in sources("training/jobs"):
         outside = {name.split(".")[0] for name in imports(path)} - sys.stdlib_module_names - {"training"}
         assert not outside, f"{path.relative_to(ROOT)} imports {outside}"
+
+
+def test_formats_are_read_without_torch() -> None:
+    for path in sources("training/formats"):
+        inside = {name.split(".")[0] for name in imports(path)} & {"torch", "onnx", "onnxruntime"}
+        assert not inside, f"{path.relative_to(ROOT)} imports {inside}"
 
 
 def test_the_launcher_needs_nothing_but_boto3() -> None:

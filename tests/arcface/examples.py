@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from training.arcface.data.listing import Listing
 from training.arcface.data.store import CachedImages, Dataset
 from training.arcface.layers import PReLU
+from training.formats.listing import Listing
 from training.jobs.contract import ContainerPaths
 
 REAL_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

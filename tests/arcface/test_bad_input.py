@@ -16,7 +16,7 @@ from PIL import Image
 from tests.arcface.examples import TinyNetwork, picture, write_job, write_pictures
 from tests.arcface.processes import _NoOutputs, _tiny
 from tests.arcface.test_checkpoint import flip_a_bit
-from tests.arcface.test_shards import png, shard
+from tests.formats.test_shards import png, shard
 from training.arcface import checkpoint, trainer
 from training.arcface.main import main
 from training.jobs import contract

@@ -11,10 +11,10 @@ from insightface.model_zoo import get_model
 from tests.arcface.examples import REAL_DATA, TinyNetwork
 from training.arcface import backbones
 from training.arcface.backbones.vit import VisionTransformer
-from training.arcface.data.decode import decode
 from training.arcface.errors import TrainingError
 from training.arcface.export import export_onnx
 from training.arcface.learner import to_input
+from training.formats.decode import decode
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from torch.nn.functional import normalize
 
 from tests.arcface.examples import TinyNetwork, dataset
 from training.arcface import finetune
-from training.arcface.data.listing import Listing
 from training.arcface.data.store import Dataset
 from training.arcface.distributed import World
 from training.arcface.errors import StoppedError
@@ -20,6 +19,7 @@ from training.arcface.learner import Learner, to_input
 from training.arcface.settings import Settings
 from training.arcface.stopping import Stop
 from training.arcface.weights import Pretrained
+from training.formats.listing import Listing
 
 IDENTITIES, IMAGES = 5, 3
 DATA = dataset(IDENTITIES, IMAGES)

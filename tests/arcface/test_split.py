@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from training.arcface.data import split
-from training.arcface.data.listing import Listing
 from training.arcface.data.order import batches
 from training.arcface.errors import TrainingError
+from training.formats.listing import Listing
 
 
 def people(*images: int) -> Listing:

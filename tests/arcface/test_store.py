@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tests.arcface.examples import picture, write_pictures
-from training.arcface.data.listing import find
 from training.arcface.data.store import Decoding, StreamedImages, open_dataset
 from training.arcface.distributed import World
 from training.arcface.errors import StoppedError, TrainingError
+from training.formats.listing import find
 
 
 def test_unreadable_files_are_skipped_counted_and_named(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """What can end a job, other than its work being done."""
 
+from training.formats.errors import DataError
 
-class TrainingError(ValueError):
-    """Something the user can mend: the message names what is wrong, where, and the remedy."""
+
+class TrainingError(DataError):
+    """Something that the user can mend: the message names what is wrong, where, and the remedy."""
 
 
 class StoppedError(Exception):

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from training.arcface import first_process, given, user
-from training.arcface.errors import StoppedError, TrainingError
+from training.arcface.errors import StoppedError
+from training.formats.errors import DataError
 from training.jobs import contract
 from training.jobs.contract import ContainerPaths
 
@@ -100,7 +101,7 @@ def describe(error: Exception) -> tuple[str, bool]:
     """One sentence under the service's limit, and whether the fault is the trainer's own."""
     kind, text = type(error).__name__, str(error)
     ours = False
-    if isinstance(error, TrainingError) or kind == "ConfigError":
+    if isinstance(error, DataError) or kind == "ConfigError":
         sentence = "; ".join(text.splitlines())
     elif kind in ("OutOfMemoryError", "MemoryError") or "can't allocate memory" in text:
         sentence = "out of memory: lower batch_size, choose a smaller network or a larger instance"

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from training.arcface import checkpoint
-from training.arcface.data.listing import Listing
 from training.arcface.distributed import World
 from training.arcface.errors import StoppedError, TrainingError
 from training.arcface.learner import Learner
 from training.arcface.loop import Plan, Progress
 from training.arcface.settings import Settings
 from training.arcface.writing import Writer
+from training.formats.listing import Listing
 
 FORMAT = 1  # raised when a later trainer could not read what this one writes
 

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arcface.data.listing import Listing
 from training.arcface.data.order import SPLIT, generator
 from training.arcface.errors import TrainingError
+from training.formats.listing import Listing
 
 FEWEST_TRAINED = 2  # a softmax over one class has nothing to tell apart
 FEWEST_HELD_OUT = 2  # one person alone makes no pair of different people

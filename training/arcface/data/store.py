@@ -13,12 +13,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arcface.data.decode import SIZE, Pixels, UnreadableError, decode
-from training.arcface.data.listing import Listing
-from training.arcface.data.places import Indices, bytes_of, copy_shards
 from training.arcface.data.unreadable import TABLE_NAME, add_to_table, refuse_unreadable, write_table
 from training.arcface.distributed import World
 from training.arcface.errors import TrainingError
+from training.formats.decode import SIZE, Pixels, UnreadableError, decode
+from training.formats.listing import Listing
+from training.formats.places import Indices, bytes_of, copy_shards
 
 IMAGE_BYTES = SIZE * SIZE * 3
 CACHE_BYTES_LIMIT = 16 * 2**30

@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from training.arcface.aside import written_aside
-from training.arcface.data.listing import Listing
 from training.arcface.export import export_onnx
 from training.arcface.settings import Settings
 from training.arcface.weightfiles import BACKBONE, BACKBONE_TENSORS, CLASSES, HEAD, PROGRAM
+from training.formats.listing import Listing
 
 INPUT = {
     "size": [3, 112, 112],

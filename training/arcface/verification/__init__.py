@@ -1,5 +1,5 @@
 """Is it the same person? `sets` says what is compared, `evaluate` embeds and compares, `metrics` judges."""
 
-from training.arcface.verification.bins import read_bin
+from training.formats.bins import read_bin
 
 __all__ = ["read_bin"]

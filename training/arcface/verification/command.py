@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from training.arcface.data.listing import Listing
 from training.arcface.data.store import Dataset, Decoding, open_and_tell
 from training.arcface.distributed import World
 from training.arcface.errors import TrainingError
@@ -17,6 +16,8 @@ from training.arcface.verification.discover import BIN, LISTS, Finder
 from training.arcface.verification.evaluate import evaluate
 from training.arcface.verification.models import load
 from training.arcface.verification.sets import EvaluationSet, of_bin
+from training.formats.errors import DataError
+from training.formats.listing import Listing
 
 MODEL, SET = "MODEL", "SET"
 REFUSED = 2
@@ -32,10 +33,10 @@ class RefusedError(TrainingError):
 
 @contextmanager
 def _refusing(place: str) -> Iterator[None]:
-    """Says of a TrainingError which argument it is about: a job has channels, here there are two."""
+    """Says of a DataError which argument it is about: a job has channels, here there are two."""
     try:
         yield
-    except TrainingError as error:
+    except DataError as error:
         sentence = str(error)
         for channel in (f"channels.{SET}: ", "channels.validation: "):
             sentence = sentence.removeprefix(channel)

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from training.arcface.data import listing as listings
-from training.arcface.data import records, shards, split
-from training.arcface.data.files import files_below, is_image
-from training.arcface.data.listing import Listing
+from training.arcface.data import split
 from training.arcface.data.store import Dataset
 from training.arcface.verification import groups
 from training.arcface.verification.sets import EvaluationSet, of_bin, of_identities, of_list
+from training.formats import listing as listings
+from training.formats import records, shards
+from training.formats.files import files_below, is_image
+from training.formats.listing import Listing
 
 IDENTITIES = "identities"
 BIN = ".bin"

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arcface.data.files import Present
-from training.arcface.data.labels import GROUPS_NAME, read_groups
-from training.arcface.data.listing import LABELS_NAME, Listing
 from training.arcface.verification.metrics import Scores
+from training.formats.files import Present
+from training.formats.labels import GROUPS_NAME, read_groups
+from training.formats.listing import LABELS_NAME, Listing
 
 FEWEST_PAIRS = 30  # of each kind: below that a rate moves by three per cent with a single pair
 

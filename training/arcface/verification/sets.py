@@ -7,14 +7,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arcface.data.files import Present, files_below, is_image, normal
-from training.arcface.data.listing import Listing
 from training.arcface.data.store import Dataset, Images
 from training.arcface.errors import TrainingError
-from training.arcface.verification import bins
 from training.arcface.verification.groups import Groups
-from training.arcface.verification.lists import PairList, Picture, read_pairs_table, read_pairs_txt
 from training.arcface.verification.pairs import draw
+from training.formats import bins
+from training.formats.files import Present, files_below, is_image, normal
+from training.formats.listing import Listing
+from training.formats.lists import PairList, Picture, read_pairs_table, read_pairs_txt
 
 FOLDS_OF_BIN = 10
 

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.arcface.errors import TrainingError
+from training.formats.errors import DataError
 from training.jobs.images import IMAGE_SUFFIXES
 
 _CANNOT_BE_WRITTEN = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -15,12 +15,12 @@ _CANNOT_BE_WRITTEN = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 def files_below(root: Path) -> tuple[list[str], int]:
     """Every file below root, relative, sorted, and how many links to folders were passed over.
 
-    So are the things that systems leave behind. Raises TrainingError for a folder that cannot be read, and
+    So are the things that systems leave behind. Raises DataError for a folder that cannot be read, and
     for a name that could not be written down again.
     """
 
     def refuse(error: OSError) -> None:
-        raise TrainingError(f"{error.filename} cannot be read ({error.strerror}): check the folder's rights")
+        raise DataError(f"{error.filename} cannot be read ({error.strerror}): check the folder's rights")
 
     found: list[str] = []
     links = 0
@@ -31,7 +31,7 @@ def files_below(root: Path) -> tuple[list[str], int]:
         found += [(relative / name).as_posix() for name in names if not _is_litter(name)]
     for file in found:
         if not file.isprintable() and _CANNOT_BE_WRITTEN.search(file):
-            raise TrainingError(f"{file!a}: its name has control characters or is no UTF-8: rename it")
+            raise DataError(f"{file!a}: its name has control characters or is no UTF-8: rename it")
     return sorted(found), links
 
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arcface.errors import TrainingError
+from training.formats.errors import DataError
 
 _KINDS = {"b", "u", "i"}  # of numpy's dtypes: bool, unsigned, signed
 # What the unpickler and the stand-ins raise on files that are cut short or are no pickle.
@@ -31,7 +31,7 @@ class ForbiddenError(Exception):
 def load(path: Path, place: str) -> Any:
     """What a pickle of any protocol holds; strings of Python 2 are bytes, arrays and their scalars numpy's.
 
-    Raises TrainingError, calling the file `place`, where it asks for more than data, is damaged or is none.
+    Raises DataError, calling the file `place`, where it asks for more than data, is damaged or is none.
     """
     try:
         with path.open("rb") as file:
@@ -39,12 +39,12 @@ def load(path: Path, place: str) -> Any:
             file.seek(0)
             return plain(_Unpickler(file, encoding="bytes").load())
     except ForbiddenError as error:
-        raise TrainingError(
+        raise DataError(
             f"{place} asks for {error}, which no verification set needs and which could run code: nothing "
             f"was run; take the file from where it was first published, or give pairs.csv and images"
         ) from None
     except _DAMAGED:
-        raise TrainingError(
+        raise DataError(
             f"{place} is damaged, cut short or no pickle of (images, issame): copy it once more"
         ) from None
 

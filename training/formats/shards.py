@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from training.arcface.data.names import NAMES_TABLE, read_names
-from training.arcface.data.places import Spans
-from training.arcface.errors import TrainingError
+from training.formats.errors import DataError
+from training.formats.names import NAMES_TABLE, read_names
+from training.formats.places import Spans
 
 SUFFIX = ".tar"
 BLOCK = 512
@@ -59,7 +59,7 @@ def scan(
     """Every image of the shards, and where it is.
 
     table: the identity of "shard/member", "member" or key, which then counts, and not what the shards say.
-    Raises TrainingError naming the shard where one is damaged, or an image has no identity.
+    Raises DataError naming the shard where one is damaged, or an image has no identity.
     """
     found, names = Found(), read_names(root, channel)
     for number, shard in enumerate(shards):
@@ -94,14 +94,14 @@ class _Shard:
                 for member in members(file, self.path.stat().st_size):
                     self._add(found, member, file)
         except (OSError, ValueError) as error:
-            if isinstance(error, TrainingError):
+            if isinstance(error, DataError):
                 raise
             reason = error.strerror if isinstance(error, OSError) else error
-            raise TrainingError(f"{self.place} {reason}: pack or upload it again") from None
+            raise DataError(f"{self.place} {reason}: pack or upload it again") from None
         return found
 
     def refuse_unlabelled(self, key: str) -> str:
-        raise TrainingError(
+        raise DataError(
             f'{self.place}: "{key}" has an image, but neither {key}.cls nor {key}.json with an "identity": '
             f"add one, or name it in labels.csv"
         )
@@ -114,25 +114,25 @@ class _Shard:
         if suffix in self.suffixes:
             sample = sample or found.setdefault(key, Sample())
             if sample.image is not None:
-                raise TrainingError(f'{self.place}: two images have the key "{key}": each needs its own')
+                raise DataError(f'{self.place}: two images have the key "{key}": each needs its own')
             sample.image = member
         elif suffix in (".cls", ".json"):
             identity = self._label(member, suffix, file)
             sample = sample or found.setdefault(key, Sample())
             if identity and sample.identity not in ("", identity):
-                raise TrainingError(f'{self.place}: "{key}" has two identities: leave one')
+                raise DataError(f'{self.place}: "{key}" has two identities: leave one')
             sample.identity = sample.identity or identity
 
     def _label(self, member: Member, suffix: str, file: BinaryIO) -> str:
         if member.size > LABEL_LIMIT:
-            raise TrainingError(f"{self.place}: {member.name} is {member.size:,} bytes, which is no identity")
+            raise DataError(f"{self.place}: {member.name} is {member.size:,} bytes, which is no identity")
         file.seek(member.offset)
         data = file.read(member.size)
         try:
             text = data.decode("utf-8").strip()
             given = json.loads(text) if suffix == ".json" else {}
         except ValueError:
-            raise TrainingError(f"{self.place}: {member.name} is no UTF-8 text or no JSON") from None
+            raise DataError(f"{self.place}: {member.name} is no UTF-8 text or no JSON") from None
         if suffix == ".cls":
             return self._named(text, member)
         value = given.get("identity", "") if isinstance(given, dict) else ""
@@ -144,9 +144,7 @@ class _Shard:
         if not self.names:
             return text
         if text not in self.names:
-            raise TrainingError(
-                f'{self.place}: {member.name} says "{text}", which {NAMES_TABLE} does not have'
-            )
+            raise DataError(f'{self.place}: {member.name} says "{text}", which {NAMES_TABLE} does not have')
         return self.names[text]
 
 

@@ -11,7 +11,7 @@ import simplejpeg
 from PIL import Image
 
 from tests.arcface.examples import picture
-from training.arcface.data.decode import PIXEL_LIMIT, Pixels, UnreadableError, decode, read_bytes
+from training.formats.decode import PIXEL_LIMIT, Pixels, UnreadableError, decode, read_bytes
 
 
 def read_image(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[Pixels, bool]:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arcface.data.decode import Pixels, UnreadableError, decode
-from training.arcface.errors import TrainingError
-from training.arcface.verification.unpickling import load
+from training.formats.decode import Pixels, UnreadableError, decode
+from training.formats.errors import DataError
+from training.formats.unpickling import load
 
 Indices = NDArray[np.int64]
 
@@ -25,7 +25,7 @@ Indices = NDArray[np.int64]
 def read_bin(path: Path | str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Every image, (n, 112, 112, 3) RGB, and which pairs are of one person, (n / 2,).
 
-    Raises TrainingError where the file is no such set, asks for anything but data, or an image cannot be
+    Raises DataError where the file is no such set, asks for anything but data, or an image cannot be
     read. All images at once take 38 kB each: a set that is only evaluated is decoded batch by batch.
     """
     path = Path(path)
@@ -35,17 +35,17 @@ def read_bin(path: Path | str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 
 
 def read_encoded(path: Path, place: str) -> tuple[list[Any], NDArray[np.bool_]]:
-    """The images as the file has them, and which pairs are of one person. Raises TrainingError."""
+    """The images as the file has them, and which pairs are of one person. Raises DataError."""
     try:
         value = load(path, place)
     except OSError as error:
-        raise TrainingError(f"{place} cannot be read: {error.strerror}") from None
+        raise DataError(f"{place} cannot be read: {error.strerror}") from None
     parts = value if isinstance(value, list) else ()
     if len(parts) != 2 or not all(isinstance(part, list | np.ndarray) for part in parts):
-        raise TrainingError(f"{place} does not hold (images, issame): it is no verification set")
+        raise DataError(f"{place} does not hold (images, issame): it is no verification set")
     images, answers = list(parts[0]), _answers(parts[1], place)
     if len(images) != 2 * len(answers) or not images:
-        raise TrainingError(
+        raise DataError(
             f"{place} holds {len(images)} images and {len(answers)} answers, where each answer needs two "
             f"images: it was written wrongly, make it anew"
         )
@@ -53,10 +53,10 @@ def read_encoded(path: Path, place: str) -> tuple[list[Any], NDArray[np.bool_]]:
 
 
 def _answers(values: Any, place: str) -> NDArray[np.bool_]:
-    """Raises TrainingError where an answer is not True, False, 1 or 0."""
+    """Raises DataError where an answer is not True, False, 1 or 0."""
     flat = list(values.ravel()) if isinstance(values, np.ndarray) else values
     if any(not isinstance(value, int | np.integer | np.bool_) or value not in (0, 1) for value in flat):
-        raise TrainingError(f"{place}: its second part, issame, must hold True or False for each pair")
+        raise DataError(f"{place}: its second part, issame, must hold True or False for each pair")
     return np.array(flat, dtype=bool)
 
 
@@ -68,7 +68,7 @@ class BinImages:
         self.pool = ThreadPoolExecutor(threads)
 
     def take(self, indices: Indices) -> tuple[NDArray[np.uint8], Indices]:
-        """Raises TrainingError where one cannot be read."""
+        """Raises DataError where one cannot be read."""
         return np.stack(list(self.pool.map(self._pixels, indices.tolist()))), indices
 
     def keep(self, chosen: NDArray[np.bool_]) -> "BinImages":
@@ -80,7 +80,7 @@ class BinImages:
         try:
             return pixels_of(self.encoded[index])
         except UnreadableError as error:
-            raise TrainingError(
+            raise DataError(
                 f"{self.place}: image {index + 1} of {len(self.encoded)} {error}: copy the file once more, "
                 f"or make it anew"
             ) from None

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from tests.arcface.examples import picture
-from tests.arcface.test_shards import png
-from training.arcface.data.listing import find
+from tests.formats.test_shards import png
 from training.arcface.data.store import Decoding, open_dataset
 from training.arcface.distributed import World
-from training.arcface.errors import TrainingError
+from training.formats.errors import DataError
+from training.formats.listing import find
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 
@@ -121,7 +121,7 @@ def damaged(folder: Path, how: str) -> None:
 )
 def test_a_damaged_rec_or_an_idx_of_another_is_refused(tmp_path: Path, how: str, message: str) -> None:
     damaged(write(tmp_path, faces()), how)
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(DataError, match=message):
         find(tmp_path, None)
 
 

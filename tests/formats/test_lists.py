@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from training.arcface.errors import TrainingError
-from training.arcface.verification.lists import PairList, read_pairs_table, read_pairs_txt
+from training.formats.errors import DataError
+from training.formats.lists import PairList, read_pairs_table, read_pairs_txt
 
 
 def txt(folder: Path, text: str) -> PairList:
@@ -62,7 +62,7 @@ def test_without_tabs_names_may_still_hold_blanks(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_pairs_txt_is_refused_with_its_place(tmp_path: Path, text: str, reason: str) -> None:
-    with pytest.raises(TrainingError, match=reason):
+    with pytest.raises(DataError, match=reason):
         txt(tmp_path, text)
 
 
@@ -102,5 +102,5 @@ def test_a_table_may_give_folds(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_table_of_pairs_is_refused_with_its_place(tmp_path: Path, text: str, reason: str) -> None:
-    with pytest.raises(TrainingError, match=reason):
+    with pytest.raises(DataError, match=reason):
         table(tmp_path, text)

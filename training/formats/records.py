@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.arcface.data.decode import UnreadableError
-from training.arcface.errors import TrainingError
+from training.formats.decode import UnreadableError
+from training.formats.errors import DataError
 
 SUFFIX = ".rec"
 MAGIC = struct.pack("<I", 0xCED7230A)
@@ -68,7 +68,7 @@ class Record:
 def scan(path: Path, names: Mapping[str, str], channel: str) -> Iterator[tuple[Record, str]]:
     """The images of a .rec, by key, and their identities.
 
-    Raises TrainingError naming the file where it is cut short, or .rec and .idx disagree.
+    Raises DataError naming the file where it is cut short, or .rec and .idx disagree.
     """
     place = f"channels.{channel}: {path.name}"
     descriptor = os.open(path, os.O_RDONLY)
@@ -76,7 +76,7 @@ def scan(path: Path, names: Mapping[str, str], channel: str) -> Iterator[tuple[R
         for record in _images(_File(descriptor, path.stat().st_size, place), path.with_suffix(".idx")):
             number = f"{record.label:g}" if record.label % 1 else str(int(record.label))
             if names and number not in names:
-                raise TrainingError(f"{place}: record {record.key} is of class {number}, which has no name")
+                raise DataError(f"{place}: record {record.key} is of class {number}, which has no name")
             yield record, names.get(number, number)
     finally:
         os.close(descriptor)
@@ -115,7 +115,7 @@ class _File:
             kind, length = _kind_and_length(word[4:])
             end = position + 8 + length
             if end > self.size:
-                raise TrainingError(
+                raise DataError(
                     f"{self.place} is cut short: record {key} ends at byte {end:,} of {self.size:,}: "
                     f"upload it again"
                 )
@@ -123,8 +123,8 @@ class _File:
                 return end - offset
             position = end + -length % 4
 
-    def damaged(self, key: int, offset: int, how: str) -> TrainingError:
-        return TrainingError(
+    def damaged(self, key: int, offset: int, how: str) -> DataError:
+        return DataError(
             f"{self.place}: record {key} at byte {offset:,} {how}: the file is damaged, or its .idx belongs "
             f"to another: upload both again"
         )
@@ -143,7 +143,7 @@ class _File:
 def _images(file: _File, index: Path) -> Iterator[Record]:
     offsets = _read_index(index, file) if index.is_file() else file.offsets()
     if not offsets:
-        raise TrainingError(f"{file.place} is empty: upload it again")
+        raise DataError(f"{file.place} is empty: upload it again")
     keys = sorted(offsets)
     if keys[0] == 0:
         _, labels = file.record(0, offsets[0])
@@ -151,7 +151,7 @@ def _images(file: _File, index: Path) -> Iterator[Record]:
             last = int(labels[0])
             keys = list(range(1, last))
             if missing := [key for key in keys if key not in offsets]:
-                raise TrainingError(
+                raise DataError(
                     f"{file.place}: {len(missing)} of its {len(keys)} images have no line in {index.name} "
                     f"(the first is {missing[0]}): upload both again"
                 )
@@ -166,10 +166,10 @@ def _read_index(path: Path, file: _File) -> dict[int, int]:
             continue
         cells = line.split()
         if len(cells) != 2 or not all(cell.isascii() and cell.isdigit() for cell in cells):
-            raise TrainingError(f"{path.name} line {number}: not a key and an offset: upload it again")
+            raise DataError(f"{path.name} line {number}: not a key and an offset: upload it again")
         key, offset = int(cells[0]), int(cells[1])
         if key in found or offset >= file.size:
             why = "has the key of a line above" if key in found else f"points behind the end of {file.place}"
-            raise TrainingError(f"{path.name} line {number} {why}: upload both files again")
+            raise DataError(f"{path.name} line {number} {why}: upload both files again")
         found[key] = offset
     return found

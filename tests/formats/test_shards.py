@@ -14,11 +14,11 @@ from PIL import Image
 
 from tests.arcface.examples import picture
 from training.arcface.channels import fast_file
-from training.arcface.data.listing import Listing, find
-from training.arcface.data.places import SpanReader, Spans
 from training.arcface.data.store import Decoding, StreamedImages, open_dataset
 from training.arcface.distributed import World
-from training.arcface.errors import TrainingError
+from training.formats.errors import DataError
+from training.formats.listing import Listing, find
+from training.formats.places import SpanReader, Spans
 
 
 def png(who: int, number: int) -> bytes:
@@ -168,7 +168,7 @@ def test_a_shard_whose_labels_cannot_be_told_is_refused_by_name(
     tmp_path: Path, members: dict[str, bytes], message: str
 ) -> None:
     shard(tmp_path / "0.tar", members)
-    with pytest.raises(TrainingError, match=f"channels.images: {message}"):
+    with pytest.raises(DataError, match=f"channels.images: {message}"):
         find(tmp_path, None)
 
 
@@ -188,14 +188,14 @@ def test_a_broken_shard_is_refused_by_name(tmp_path: Path, how: str) -> None:
     data, message = broken_shards(shard(tmp_path / "good", GOOD).read_bytes())[how]
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "0.tar").write_bytes(data)
-    with pytest.raises(TrainingError, match=f"channels.images: 0.tar {message}.*: pack or upload it again"):
+    with pytest.raises(DataError, match=f"channels.images: 0.tar {message}.*: pack or upload it again"):
         find(tmp_path / "images", None)
 
 
 def test_a_number_that_the_table_does_not_name_is_refused(tmp_path: Path) -> None:
     shard(tmp_path / "0.tar", {"a.png": b"", "a.cls": b"3"})
     (tmp_path / "identities.csv").write_text("class,identity\n1,anna\n")
-    with pytest.raises(TrainingError, match=r'0.tar: a.cls says "3", which identities.csv does not have'):
+    with pytest.raises(DataError, match=r'0.tar: a.cls says "3", which identities.csv does not have'):
         find(tmp_path, None)
 
 
@@ -203,7 +203,7 @@ def test_a_number_that_the_table_does_not_name_is_refused(tmp_path: Path) -> Non
 def test_a_table_of_names_that_cannot_be_understood_is_refused(tmp_path: Path, text: str) -> None:
     shard(tmp_path / "0.tar", GOOD)
     (tmp_path / "identities.csv").write_text(text)
-    with pytest.raises(TrainingError, match=r"identities\.csv needs the columns class,identity"):
+    with pytest.raises(DataError, match=r"identities\.csv needs the columns class,identity"):
         find(tmp_path, None)
 
 
@@ -211,7 +211,7 @@ def test_shards_beside_loose_images_are_refused(tmp_path: Path) -> None:
     shard(tmp_path / "0.tar", GOOD)
     (tmp_path / "anna").mkdir()
     (tmp_path / "anna" / "1.jpg").touch()
-    with pytest.raises(TrainingError, match=r"0\.tar and 1 loose images lie side by side"):
+    with pytest.raises(DataError, match=r"0\.tar and 1 loose images lie side by side"):
         find(tmp_path, None)
 
 

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.arcface.errors import TrainingError
+from training.formats.errors import DataError
 
 FILE_COLUMNS = ("file", "path", "image", "filename", "file_name", "image_path", "image_id", "img")
 IDENTITY_COLUMNS = (
@@ -27,24 +27,22 @@ Rows = list[tuple[int, list[str]]]  # line number, cells
 def read_labels(path: Path) -> dict[str, str]:
     """The identity of each file, files with forward slashes and without a leading "./".
 
-    Raises TrainingError naming the line where the table cannot be understood or contradicts itself.
+    Raises DataError naming the line where the table cannot be understood or contradicts itself.
     """
     file_column, identity_column, body = _columns(path, read_rows(path, "file,identity"))
     found: dict[str, str] = {}
     for number, cells in body:
         if len(cells) <= max(file_column, identity_column):
-            raise TrainingError(
+            raise DataError(
                 f"{path.name} line {number}: {len(cells)} columns where file and identity are needed"
             )
         file, identity = as_path(cells[file_column]), cells[identity_column]
         if not file or not identity:
-            raise TrainingError(
-                f"{path.name} line {number}: the {'file' if not file else 'identity'} is empty"
-            )
+            raise DataError(f"{path.name} line {number}: the {'file' if not file else 'identity'} is empty")
         if found.setdefault(file, identity) != identity:
-            raise TrainingError(f'{path.name} line {number}: "{file}" already has another identity above')
+            raise DataError(f'{path.name} line {number}: "{file}" already has another identity above')
     if not found:
-        raise TrainingError(f"{path.name} holds a header and nothing else: it needs lines of file,identity")
+        raise DataError(f"{path.name} holds a header and nothing else: it needs lines of file,identity")
     return found
 
 
@@ -52,7 +50,7 @@ def read_groups(path: Path) -> dict[str, str]:
     """The group of each file or identity that a table with a column `group` names; empty without that column.
 
     Where the table names files, those are the keys, else the first column is. Empty cells are passed over.
-    Raises TrainingError naming the line where someone is in two groups.
+    Raises DataError naming the line where someone is in two groups.
     """
     (_, header), *body = read_rows(path, "identity,group")
     lower = [cell.lower() for cell in header]
@@ -66,17 +64,17 @@ def read_groups(path: Path) -> dict[str, str]:
         if len(cells) <= max(group, key) or not cells[group]:
             continue
         if found.setdefault(as_path(cells[key]), cells[group]) != cells[group]:
-            raise TrainingError(f'{path.name} line {number}: "{cells[key]}" already has another group above')
+            raise DataError(f'{path.name} line {number}: "{cells[key]}" already has another group above')
     return found
 
 
 def read_rows(path: Path, needs: str) -> Rows:
-    """The lines that are not blank. Raises TrainingError where there is none, or it is no text."""
+    """The lines that are not blank. Raises DataError where there is none, or it is no text."""
     lines = read_text(path).splitlines()
     delimiter = _delimiter(lines)
     rows = [(number, _cells(line, delimiter)) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
-        raise TrainingError(f"{path.name} is empty: it needs lines of {needs}")
+        raise DataError(f"{path.name} is empty: it needs lines of {needs}")
     return rows
 
 
@@ -90,11 +88,11 @@ def as_path(cell: str) -> str:
 
 
 def read_text(path: Path, kind: str = "CSV UTF-8") -> str:
-    """Raises TrainingError, asking for a file saved as `kind`, where it is no UTF-8."""
+    """Raises DataError, asking for a file saved as `kind`, where it is no UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark before the first character
     except UnicodeDecodeError as error:
-        raise TrainingError(f"{path.name} is not UTF-8 (byte {error.start}): save it as {kind}") from None
+        raise DataError(f"{path.name} is not UTF-8 (byte {error.start}): save it as {kind}") from None
 
 
 def _delimiter(lines: Sequence[str]) -> str:
@@ -117,7 +115,7 @@ def _columns(path: Path, rows: Rows) -> tuple[int, int, Rows]:
         return file_column, identity_column, rows[1:]
     if len(first) == 2 and "." in Path(first[0]).name:
         return 0, 1, rows
-    raise TrainingError(
+    raise DataError(
         f"{path.name} line {number}: no columns for file and identity: "
         "begin with a header such as file,identity"
     )

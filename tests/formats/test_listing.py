@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from training.arcface.data.labels import read_labels
-from training.arcface.data.listing import Listing, find
-from training.arcface.errors import TrainingError
+from training.formats.errors import DataError
+from training.formats.labels import read_labels
+from training.formats.listing import Listing, find
 
 
 def touch(root: Path, *files: str) -> Path:
@@ -50,12 +50,12 @@ def test_what_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
     ],
 )
 def test_images_without_identities_are_refused(tmp_path: Path, files: list[str], message: str) -> None:
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(DataError, match=message):
         find(touch(tmp_path, *files), None)
 
 
 def test_a_channel_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"channels.images: .*gone does not exist"):
+    with pytest.raises(DataError, match=r"channels.images: .*gone does not exist"):
         find(tmp_path / "gone", None)
 
 
@@ -112,13 +112,13 @@ def test_lines_without_image_and_images_without_line_are_counted(tmp_path: Path)
 def test_a_table_that_cannot_be_used_is_refused_with_its_line(
     tmp_path: Path, text: str, message: str
 ) -> None:
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(DataError, match=message):
         labelled(tmp_path, text, "1.jpg")
 
 
 def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_bytes("file,identity\n1.jpg,Jürgen\n".encode("latin-1"))
-    with pytest.raises(TrainingError, match="is not UTF-8"):
+    with pytest.raises(DataError, match="is not UTF-8"):
         read_labels(tmp_path / "labels.csv")
 
 
@@ -133,7 +133,7 @@ def test_a_table_finds_names_however_their_accents_are_written(tmp_path: Path) -
 def test_a_file_that_a_table_names_in_two_ways_has_one_identity(tmp_path: Path) -> None:
     text = "1.jpg,anna\nimages/1.jpg,{}\n2.jpg,ben\n"
     assert len(labelled(tmp_path / "same", text.format("anna"), "1.jpg", "2.jpg")) == 2
-    with pytest.raises(TrainingError, match="is named twice, with two identities"):
+    with pytest.raises(DataError, match="is named twice, with two identities"):
         labelled(tmp_path / "other", text.format("ben"), "1.jpg", "2.jpg")
 
 
@@ -151,7 +151,7 @@ def test_links_to_folders_are_not_followed_but_mentioned(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["a\nb.jpg", "a\udcff.jpg"])
 def test_a_name_that_could_not_be_written_down_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(TrainingError, match="has control characters or is no UTF-8: rename it"):
+    with pytest.raises(DataError, match="has control characters or is no UTF-8: rename it"):
         find(touch(tmp_path, "a/1.jpg", f"b/{name}"), None)
 
 
@@ -165,5 +165,5 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    with pytest.raises(TrainingError, match=r"/b cannot be read \(Permission denied\): check the folder"):
+    with pytest.raises(DataError, match=r"/b cannot be read \(Permission denied\): check the folder"):
         find(tmp_path, None)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arcface.data import records, shards
-from training.arcface.data.files import Present, files_below, is_image
-from training.arcface.data.labels import GROUPS_NAME, read_labels
-from training.arcface.data.names import read_names
-from training.arcface.data.places import FileReader, Reader, SpanReader, Spans
-from training.arcface.errors import TrainingError
+from training.formats import records, shards
+from training.formats.errors import DataError
+from training.formats.files import Present, files_below, is_image
+from training.formats.labels import GROUPS_NAME, read_labels
+from training.formats.names import read_names
+from training.formats.places import FileReader, Reader, SpanReader, Spans
 from training.jobs.images import IMAGE_SUFFIXES
 
 ARCHIVE_SUFFIXES = frozenset((".7z", ".bz2", ".gz", ".idx", ".rar", ".tgz", ".xz", ".zip", ".zst"))
@@ -82,13 +82,11 @@ def find(images: Path, labels: Path | None, channel: str = "images", without: Se
     """The images of a channel, labelled by its folders or by a table.
 
     labels: the labels channel's folder, if the job has one; else labels.csv in the images' own folder is
-    taken. without: folders in it, relative, to pass over. Raises TrainingError where there are no images, or
+    taken. without: folders in it, relative, to pass over. Raises DataError where there are no images, or
     no identities can be told.
     """
     if not images.is_dir():
-        raise TrainingError(
-            f"channels.{channel}: {images} does not exist: name an S3 prefix that holds images"
-        )
+        raise DataError(f"channels.{channel}: {images} does not exist: name an S3 prefix that holds images")
     files, links = files_below(images)
     files = [file for file in files if not file.startswith(tuple(f"{folder}/" for folder in without))]
     notes = [f"folder_links_not_followed={links}"] if links else []
@@ -104,12 +102,12 @@ def find(images: Path, labels: Path | None, channel: str = "images", without: Se
 def _from_packed(
     root: Path, files: Sequence[str], packed: Sequence[str], table: Path | None, channel: str
 ) -> Listing:
-    """Raises TrainingError for a channel that holds two kinds of things: which is meant cannot be told."""
+    """Raises DataError for a channel that holds two kinds of things: which is meant cannot be told."""
     loose = sum(map(is_image, files))
     suffixes = {Path(file).suffix.lower() for file in packed}
     if loose or len(suffixes) > 1:
         also = f"{loose} loose images" if loose else f"{records.SUFFIX} files"
-        raise TrainingError(
+        raise DataError(
             f"channels.{channel}: {packed[0]} and {also} lie side by side, and only one kind is read: "
             f"keep either in this channel"
         )
@@ -118,9 +116,7 @@ def _from_packed(
     found, spans = shards.scan(root, packed, IMAGE_SUFFIXES, read_labels(table) if table else None, channel)
     if not found.files:
         asked = f" that {table.name} names" if table else ""
-        raise TrainingError(
-            f"channels.{channel}: no images{asked} in {len(packed)} shards, such as {packed[0]}"
-        )
+        raise DataError(f"channels.{channel}: no images{asked} in {len(packed)} shards, such as {packed[0]}")
     notes = [f"shards={len(packed)}"]
     if found.unlabelled:
         notes.append(f"images_without_label={found.unlabelled}")
@@ -150,11 +146,9 @@ def _from_table(
         if file is None:
             absent.append(named)
         elif found.setdefault(file, identity) != identity:
-            raise TrainingError(
-                f'{table.name}: "{named}" is named twice, with two identities: leave one line'
-            )
+            raise DataError(f'{table.name}: "{named}" is named twice, with two identities: leave one line')
     if not found:
-        raise TrainingError(
+        raise DataError(
             f"{table.name}: none of its {len(labelled)} files is in channels.{channel}: "
             f'"{absent[0]}" is taken as a path relative to that channel, which holds {len(files)} files'
         )
@@ -168,11 +162,11 @@ def _from_folders(
     root: Path, images: Sequence[str], files: Sequence[str], channel: str, notes: Sequence[str]
 ) -> Listing:
     if not images:
-        raise TrainingError(f"channels.{channel}: no images among {len(files)} files{_archive_hint(files)}")
+        raise DataError(f"channels.{channel}: no images among {len(files)} files{_archive_hint(files)}")
     depth = _common_depth(images)
     loose = {file for file in images if len(Path(file).parts) <= depth + 1}
     if len(loose) == len(images):
-        raise TrainingError(
+        raise DataError(
             f"channels.{channel}: {len(images)} images lie in one folder and nothing says whose they are: "
             f"put them in a folder for each identity, or add a labels channel with columns file,identity"
         )
@@ -202,7 +196,7 @@ def _archive_hint(files: Sequence[str]) -> str:
 
 
 def table_of(images: Path, labels: Path | None) -> Path | None:
-    """The table of files and identities, if there is one. Raises TrainingError where there are several."""
+    """The table of files and identities, if there is one. Raises DataError where there are several."""
     if labels is None or not labels.is_dir():
         own = images / LABELS_NAME
         return own if own.is_file() else None
@@ -212,7 +206,7 @@ def table_of(images: Path, labels: Path | None) -> Path | None:
         if Path(file).suffix.lower() in TABLE_SUFFIXES and Path(file).name != GROUPS_NAME
     ]
     if len(tables) != 1:
-        raise TrainingError(
+        raise DataError(
             f"channels.labels: {len(tables)} tables (.csv, .tsv, .txt) where one is expected, "
             f"with columns file,identity"
         )

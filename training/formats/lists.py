@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arcface.data.files import normal
-from training.arcface.data.labels import Rows, as_path, column, read_rows, read_text
-from training.arcface.errors import TrainingError
+from training.formats.errors import DataError
+from training.formats.files import normal
+from training.formats.labels import Rows, as_path, column, read_rows, read_text
 
 _SAME_PERSON = re.compile(r"(.+?)\s+(\d+)\s+(\d+)")
 _TWO_PEOPLE = re.compile(r"(.+?)\s+(\d+)\s+(.+?)\s+(\d+)")
@@ -45,7 +45,7 @@ def read_pairs_txt(path: Path) -> PairList:
     """LFW's layout: a first line with folds and pairs of each kind, then `name i j` or `name i name j`.
 
     A first line of one count is a development file: no folds. Without such a line all lines are pairs.
-    Pictures are (name, number). Raises TrainingError naming the line that cannot be understood, or where the
+    Pictures are (name, number). Raises DataError naming the line that cannot be understood, or where the
     first line promises another number of pairs.
     """
     (number, first), *rest = _lines(path)
@@ -55,12 +55,12 @@ def read_pairs_txt(path: Path) -> PairList:
     pairs = [_names(path, number, line) for number, line in rest]
     folds, each = ([1] * (2 - len(counts)) + [int(count) for count in counts]) if counts else (1, 0)
     if counts and len(pairs) != folds * 2 * each:
-        raise TrainingError(
+        raise DataError(
             f"{path.name}: its first line promises {folds} x 2 x {each} = {folds * 2 * each} pairs, and "
             f"{len(pairs)} follow: the file is cut short, or that line is wrong"
         )
     if not pairs:
-        raise TrainingError(f"{path.name} names no pairs: see docs/evaluation.md for its layout")
+        raise DataError(f"{path.name} names no pairs: see docs/evaluation.md for its layout")
     same = np.array([one[0] == other[0] for one, other in pairs])
     by_fold = np.arange(len(pairs)) // (2 * each) if folds > 1 else None
     return PairList(*_columns_of(pairs), same, by_fold)
@@ -70,7 +70,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     lines = read_text(path, "UTF-8").split("\n")
     found = [(number, line.strip("\r\n")) for number, line in enumerate(lines, 1) if line.strip()]
     if not found:
-        raise TrainingError(f"{path.name} is empty: see docs/evaluation.md for its layout")
+        raise DataError(f"{path.name} is empty: see docs/evaluation.md for its layout")
     return found
 
 
@@ -81,7 +81,7 @@ def _names(path: Path, number: int, line: str) -> tuple[tuple[str, int], tuple[s
         match = _TWO_PEOPLE.fullmatch(line.strip()) or _SAME_PERSON.fullmatch(line.strip())
         cells = match.groups() if match else ()
     if not _is_pair(cells):
-        raise TrainingError(
+        raise DataError(
             f"{path.name} line {number}: not a name and two numbers, nor two names with a number each"
         )
     other = cells[-2] if len(cells) == 4 else cells[0]
@@ -102,23 +102,21 @@ def _columns_of(pairs: Sequence[tuple[Picture, Picture]]) -> tuple[tuple[Picture
 def read_pairs_table(path: Path) -> PairList:
     """Columns file1, file2, same and, where the set has folds, fold; with those names or in that order.
 
-    Pictures are paths. Raises TrainingError naming the line that cannot be understood.
+    Pictures are paths. Raises DataError naming the line that cannot be understood.
     """
     rows = read_rows(path, "file1,file2,same")
     (one, other, same, fold), body = _columns(path, rows)
     found, answers, folds = [], [], []
     for number, cells in body:
         if len(cells) <= max(one, other, same, -1 if fold is None else fold):
-            raise TrainingError(f"{path.name} line {number}: {len(cells)} columns, fewer than the first line")
+            raise DataError(f"{path.name} line {number}: {len(cells)} columns, fewer than the first line")
         if not cells[one] or not cells[other]:
-            raise TrainingError(f"{path.name} line {number}: a file is missing")
+            raise DataError(f"{path.name} line {number}: a file is missing")
         found.append((as_path(cells[one]), as_path(cells[other])))
         answers.append(_answer(path, number, cells[same]))
         folds.append("" if fold is None else cells[fold])
     if not found:
-        raise TrainingError(
-            f"{path.name} holds a header and nothing else: it needs lines of file1,file2,same"
-        )
+        raise DataError(f"{path.name} holds a header and nothing else: it needs lines of file1,file2,same")
     numbers = np.unique(folds, return_inverse=True)[1].astype(np.int64)
     return PairList(*_columns_of(found), np.array(answers), numbers if numbers.any() else None)
 
@@ -133,7 +131,7 @@ def _columns(path: Path, rows: Rows) -> tuple[tuple[int, int, int, int | None], 
         return (one, other, same, column(lower, FOLD_COLUMNS)), rows[1:]
     if len(lower) in (3, 4) and lower[2] in (*YES, *NO):
         return (0, 1, 2, 3 if len(lower) == 4 else None), rows
-    raise TrainingError(
+    raise DataError(
         f"{path.name} line {number}: no columns for two files and whether they are one person: begin with a "
         f"header such as file1,file2,same"
     )
@@ -141,5 +139,5 @@ def _columns(path: Path, rows: Rows) -> tuple[tuple[int, int, int, int | None], 
 
 def _answer(path: Path, number: int, cell: str) -> bool:
     if cell.lower() not in (*YES, *NO):
-        raise TrainingError(f'{path.name} line {number}: "{cell}" says neither 1 (same person) nor 0')
+        raise DataError(f'{path.name} line {number}: "{cell}" says neither 1 (same person) nor 0')
     return cell.lower() in YES

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.arcface.examples import picture
-from training.arcface.errors import TrainingError
 from training.arcface.verification import read_bin
+from training.formats.errors import DataError
 
 SAME = [True, False]
 
@@ -159,7 +159,7 @@ def test_a_pickle_that_asks_for_code_is_refused_and_runs_nothing(
 ) -> None:
     canary = tmp_path / "canary"
     path = written(tmp_path / "x.bin", ([encoded(0), forbidden(canary)[what]], [True]), protocol)
-    with pytest.raises(TrainingError, match=r"asks for .*nothing was run") as refusal:
+    with pytest.raises(DataError, match=r"asks for .*nothing was run") as refusal:
         read_bin(path)
     assert not canary.exists()
     assert len(str(refusal.value).splitlines()) == 1
@@ -182,7 +182,7 @@ def test_a_pickle_that_asks_for_code_is_refused_and_runs_nothing(
 def test_no_trick_of_the_format_gets_past_the_names(tmp_path: Path, code: bytes) -> None:
     path = tmp_path / "x.bin"
     path.write_bytes(b"\x80\x04" + code)
-    with pytest.raises(TrainingError, match=r"x\.bin (asks for|is damaged)"):
+    with pytest.raises(DataError, match=r"x\.bin (asks for|is damaged)"):
         read_bin(path)
 
 
@@ -205,7 +205,7 @@ WRONG = {
 
 @pytest.mark.parametrize("reason", WRONG)
 def test_what_is_no_set_is_refused_with_the_reason(tmp_path: Path, reason: str) -> None:
-    with pytest.raises(TrainingError, match=reason) as refusal:
+    with pytest.raises(DataError, match=reason) as refusal:
         read_bin(written(tmp_path / "lfw.bin", WRONG[reason]))
     assert str(refusal.value).startswith("lfw.bin")
 
@@ -214,7 +214,7 @@ def test_what_is_no_set_is_refused_with_the_reason(tmp_path: Path, reason: str) 
 def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, size: int) -> None:
     path = written(tmp_path / "lfw.bin", ([encoded(0), encoded(1)], [True]))
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(TrainingError, match=r"lfw\.bin is damaged, cut short or no pickle"):
+    with pytest.raises(DataError, match=r"lfw\.bin is damaged, cut short or no pickle"):
         read_bin(path)
 
 
@@ -229,7 +229,7 @@ def test_a_flipped_bit_anywhere_ends_in_a_sentence_or_in_images(tmp_path: Path) 
         try:
             images, same = read_bin(path)
             read.add((images.shape, same.shape))
-        except TrainingError as refusal:
+        except DataError as refusal:
             refused.append(str(refusal))
     assert read == {((2, 112, 112, 3), (1,))}
     assert refused

@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from training.arcface.errors import TrainingError
+from training.formats.errors import DataError
 
 NAMES_TABLE = "identities.csv"
 
@@ -12,7 +12,7 @@ NAMES_TABLE = "identities.csv"
 def read_names(root: Path, channel: str) -> dict[str, str]:
     """The identity of each class number, "0", "1", …; empty where there is no table.
 
-    Raises TrainingError where it cannot be understood, or gives one class two names.
+    Raises DataError where it cannot be understood, or gives one class two names.
     """
     path, place = root / NAMES_TABLE, f"channels.{channel}: {NAMES_TABLE}"
     if not path.is_file():
@@ -23,8 +23,8 @@ def read_names(root: Path, channel: str) -> dict[str, str]:
     except (ValueError, KeyError, AttributeError, csv.Error):
         pairs = []
     if not pairs or not all(number and name for number, name in pairs):
-        raise TrainingError(f"{place} needs the columns class,identity, both filled, in UTF-8")
+        raise DataError(f"{place} needs the columns class,identity, both filled, in UTF-8")
     names = dict(pairs)
     if len(names) < len(pairs):
-        raise TrainingError(f"{place} names {len(pairs) - len(names)} classes twice: leave one line each")
+        raise DataError(f"{place} names {len(pairs) - len(names)} classes twice: leave one line each")
     return names

@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arcface.data import records
-from training.arcface.data.decode import BYTES_LIMIT, UnreadableError, read_bytes
+from training.formats import records
+from training.formats.decode import BYTES_LIMIT, UnreadableError, read_bytes
 
 Indices = NDArray[np.int64]
 
