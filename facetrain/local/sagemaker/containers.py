@@ -37,7 +37,7 @@ OUT_OF_MEMORY = (
 )
 WRONG_PROCESSOR = "exec format error"  # as every runtime words it
 REMOVE_SECONDS = 10.0
-TAIL = 20  # lines of output in which a runtime's own last words are looked for
+MEMORY_SHARE = 0.9  # of the engine's, for all hosts of a job
 
 
 class ContainerRunner:
@@ -120,7 +120,7 @@ class RunningContainer(Guarded):
 
     def __init__(self, engine: Engine, name: str, task: Task) -> None:
         self._engine, self._name, self._task = engine, name, task
-        self._tail: list[str] = []
+        self._first: list[str] = []  # two lines of output: a runtime that cannot start it says only one
         guard = Path(container_guard.__file__)
         super().__init__(guard, [engine.client, name], task.base, engine.environment(), self._log)
 
@@ -134,7 +134,8 @@ class RunningContainer(Guarded):
             return "InternalServerError: the connection to the container was lost"
         if state["OOMKilled"]:
             return OUT_OF_MEMORY
-        if any(WRONG_PROCESSOR in line.lower() for line in self._tail) or WRONG_PROCESSOR in state["Error"]:
+        said = self._first[0].lower() if len(self._first) == 1 else state["Error"]
+        if WRONG_PROCESSOR in said:
             return self._wrong_processor()
         image = self._task.job.image
         return f"ClientError: {image} cannot start: {state['Error']}" if state["Error"] else None
@@ -151,7 +152,7 @@ class RunningContainer(Guarded):
         )
 
     def _log(self, line: str) -> None:
-        self._tail = [*self._tail[1 - TAIL :], line]
+        self._first = [*self._first, line][:2]
         self._task.log(line)
 
 
@@ -219,14 +220,16 @@ def _user(facts: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _resources(facts: Mapping[str, Any], job: Job) -> Sequence[str]:
-    """Shared memory as any Linux has it, half of what there is, where Docker's 64 MB end torch's loaders.
+    """Memory so that a job that wants more than there is ends, and not what else runs on this machine.
 
-    GPUs go to jobs of one host: NCCL refuses two ranks on one GPU, so several hosts use the processors.
+    Shared memory is what any Linux has, half of it all, where Docker's 64 MB end torch's loaders. GPUs go to
+    jobs of one host: NCCL refuses two ranks on one GPU, so several hosts use the processors.
     """
-    shared = ("--shm-size", str(facts["MemTotal"] // 2))
+    most = int(facts["MemTotal"] * MEMORY_SHARE) // len(job.hosts)
+    memory = ("--memory", str(most), "--shm-size", str(facts["MemTotal"] // 2))
     if "nvidia" in (facts.get("Runtimes") or {}) and len(job.hosts) == 1:
-        return (*shared, "--gpus", "all")
-    return (*shared, "--env", "CUDA_VISIBLE_DEVICES=")  # says that it is meant: the image refuses an idle GPU
+        return (*memory, "--gpus", "all")
+    return (*memory, "--env", "CUDA_VISIBLE_DEVICES=")  # says that it is meant: the image refuses an idle GPU
 
 
 def _authority(task: Task) -> Sequence[str]:

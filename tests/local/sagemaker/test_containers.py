@@ -149,6 +149,22 @@ def test_what_a_job_wrote_can_be_read_by_whoever_runs_the_cloud(
     assert values(created(docker), "--user") == user
 
 
+@pytest.mark.parametrize(("job", "hosts"), [(ALONE, 1), (PAIR, 2)])
+def test_hosts_share_nine_tenths_of_the_memory(
+    docker: FakeDocker, runner: ContainerRunner, tmp_path: Path, job: Job, hosts: int
+) -> None:
+    docker.info(MemTotal=20_000_000_000)
+    ended(runner, task(tmp_path, job))
+    assert values(created(docker), "--memory") == [str(18_000_000_000 // hosts)]
+
+
+def test_a_program_that_speaks_of_another_processor_is_itself_to_blame(
+    docker: FakeDocker, runner: ContainerRunner, tmp_path: Path
+) -> None:
+    docker.answer("start", out="step=1\nOSError: Exec format error: tool\n", code=1)
+    assert ended(runner, task(tmp_path)) == (1, None)
+
+
 @pytest.mark.parametrize(("job", "gpus"), [(ALONE, ["all"]), (PAIR, [])])
 def test_a_job_of_one_host_gets_the_engines_gpus(
     docker: FakeDocker, runner: ContainerRunner, tmp_path: Path, job: Job, gpus: list[str]
