@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facetrain.cli import output
+from facetrain.cli import dataset_check, output
 from facetrain.cli.options import AsJson, Cloud, Local, Stage, connection, deployment
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ dataset = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+dataset.command(name="check")(dataset_check.check)
 
 
 def submit(

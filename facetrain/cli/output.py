@@ -78,14 +78,19 @@ def put_fields(fields: Mapping[str, object]) -> None:
         put(f"{name:<{width}}  {value}")
 
 
-def progress() -> "Progress":
-    """A bar on stderr that counts bytes; nothing where stderr is no terminal."""
+def progress(*, things: bool = False) -> "Progress":
+    """A bar on stderr that counts bytes, or things; nothing where stderr is no terminal."""
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    counted = (
+        (bars.MofNCompleteColumn(), bars.TimeRemainingColumn())
+        if things
+        else (bars.DownloadColumn(), bars.TransferSpeedColumn())
+    )
+    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), *counted)
+    return bars.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def duration(seconds: float | None) -> str:

@@ -81,8 +81,8 @@ class Listing:
 def find(images: Path, labels: Path | None, channel: str = "images", without: Sequence[str] = ()) -> Listing:
     """The images of a channel, labelled by its folders or by a table.
 
-    labels: the labels channel's folder, if the job has one; else labels.csv in the images' own folder is
-    taken. without: folders in it, relative, to pass over. Raises DataError where there are no images, or
+    labels: the labels channel's folder or its table, if the job has one; else labels.csv in the images' own
+    folder is taken. without: folders in it, relative, to pass over. Raises DataError where there are no images, or
     no identities can be told.
     """
     if not images.is_dir():
@@ -197,6 +197,8 @@ def _archive_hint(files: Sequence[str]) -> str:
 
 def table_of(images: Path, labels: Path | None) -> Path | None:
     """The table of files and identities, if there is one. Raises DataError where there are several."""
+    if labels is not None and labels.is_file():
+        return labels
     if labels is None or not labels.is_dir():
         own = images / LABELS_NAME
         return own if own.is_file() else None
