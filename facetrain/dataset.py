@@ -1,5 +1,6 @@
 """Puts a dataset into S3: what is new of its data first, then the manifest, because that starts training."""
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def plan(folder: Folder, name: str, platform: Platform, store: Store | None) -> 
     store: S3; None where there is no cloud to ask, and then channels must lie in the folder.
     """
     location = S3Uri(platform.inputs_bucket, f"{contract.INPUTS_PREFIX}{name}/{contract.MANIFEST_NAME}")
-    parsed = manifest.parse(folder.document, location, platform)
+    parsed = manifest.parse(folder.document, location, platform, time.time())
     held = dict(store.sizes(location.folder)) if store else {}
     _check_channels(parsed, location.folder, folder, store)
     prefix = parsed.channels["images"].key.removeprefix(location.folder.key)

@@ -45,12 +45,14 @@ class Folder:
         return people
 
 
-def read_folder(directory: Path, settings: Iterable[str] = ()) -> Folder:
+def read_folder(
+    directory: Path, settings: Iterable[str] = (), governance: Mapping[str, str] | None = None
+) -> Folder:
     """Reads a dataset's folder. Raises InputError, with every unusable file at once.
 
     A folder without `images/` is taken for one folder per identity, and these go into `images/`; what is
     named like another channel (labels.csv, cfg/, …) stays beside it. settings: `key=value` hyperparameters
-    that are added to the manifest.
+    that are added to the manifest; governance: keys that are added to that block of it.
     """
     found = dict(_walk(directory))
     own = found.pop(contract.MANIFEST_NAME, None)
@@ -63,9 +65,9 @@ def read_folder(directory: Path, settings: Iterable[str] = ()) -> Folder:
         raise InputError.because(
             str(directory), "holds no files: put one folder of photographs per person in it"
         )
-    if own and not settings:
+    if own and not settings and not governance:
         return Folder(files, _read(own))
-    return Folder(files, _written(document or _built(found), settings))
+    return Folder(files, _written(document or _built(found), settings, governance or {}))
 
 
 def check_dataset_name(name: str, place: str) -> None:
@@ -161,11 +163,15 @@ def _built(found: Mapping[str, Path]) -> dict[str, Any]:
     return {"schema": manifest.SCHEMA_VERSION, "algorithm": next(iter(ALGORITHMS)), "channels": channels}
 
 
-def _written(document: dict[str, Any], settings: Iterable[str]) -> bytes:
-    own = document.get("hyperparameters", {})
-    added = hyperparameters(document.get("algorithm"), settings)
-    if added and isinstance(own, dict):
-        document = document | {"hyperparameters": own | added}
+def _written(document: dict[str, Any], settings: Iterable[str], governance: Mapping[str, str]) -> bytes:
+    added = {
+        "hyperparameters": hyperparameters(document.get("algorithm"), settings),
+        "governance": governance,
+    }
+    for section, values in added.items():
+        own = document.get(section, {})
+        if values and isinstance(own, dict):
+            document = document | {section: {**own, **values}}
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def request_of(
         name = dataset or plain_name(Path(address).resolve().parent.name) or "dataset"  # nothing is written
         location = S3Uri(platform.inputs_bucket, _key(dataset_name(Path(address), name)))
         notes.append("the job's name ends with a digest of the upload's version: here, of the file's content")
-    parsed = manifest.parse(source.data, location, platform)
+    parsed = manifest.parse(source.data, location, platform, time.time())
     if address.startswith("s3://") and not made_up:
         _check_channels(parsed, Store(connection.client("s3")))
     for line in notes:  # of a request only: what is refused is answered with its errors alone
@@ -150,6 +151,6 @@ def _upload(path: Path, dataset: str | None, deployment: Deployment) -> S3Uri:
     location = S3Uri(deployment.platform.inputs_bucket, _key(dataset_name(path, dataset)))
     data = read_file(path).data
     store = Store(deployment.s3)
-    _check_channels(manifest.parse(data, location, deployment.platform), store)
+    _check_channels(manifest.parse(data, location, deployment.platform, time.time()), store)
     store.put_manifest(location, data)
     return location

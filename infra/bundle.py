@@ -9,6 +9,7 @@ then compresses them as one text. The same sources give the same bytes, and so t
 """
 
 import ast
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +74,11 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 def lean(source: str) -> str:
     """The same program without what only readers need."""
-    return ast.unparse(_Lean().visit(ast.parse(source))) + "\n"
+    text = ast.unparse(_Lean().visit(ast.parse(source))) + "\n"
+    return _INDENT.sub(lambda found: " " * (len(found[0]) // 4), text)
+
+
+_INDENT = re.compile(r"^( {4})+", re.MULTILINE)  # a space a level does
 
 
 class _Lean(ast.NodeTransformer):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from training.jobs import contract
+from training.jobs import contract, governance
 from training.jobs.problems import Problem, ProblemsError, did_you_mean
 from training.jobs.resources import Resources, resources_of
 
@@ -104,6 +104,13 @@ def _tags(value: Any) -> Mapping[str, str]:
     return value
 
 
+def _governance_key(value: Any) -> str:
+    if value not in governance.EXAMPLES:
+        near = did_you_mean(str(value), governance.EXAMPLES)
+        raise ValueError(f"{value!r} is no key of a manifest's governance{near}")
+    return str(value)
+
+
 def _setting(default: Any, parse: Parser) -> Any:
     """A field with its default and the check that a value from cdk.json or `-c` passes through."""
     return field(default=default, metadata={"parse": parse})
@@ -135,6 +142,8 @@ class Settings:
     allowed_buckets: tuple[str, ...] = _setting(
         (), _list(_text("[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "the name of a bucket"))
     )
+    # Keys of a manifest's governance without which no job starts.
+    governance_required: tuple[str, ...] = _setting((), _list(_governance_key))
     # Who hears of finished, failed and refused jobs, of alarms and of the budget.
     email: str | None = _setting(None, _text(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address"))
     monthly_budget_usd: float | None = _setting(None, _amount)

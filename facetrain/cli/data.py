@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facetrain.cli import dataset_check, output
+from facetrain.cli import dataset_check, dataset_pack, output
 from facetrain.cli.options import AsJson, Cloud, Local, Stage, connection, deployment
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ dataset = typer.Typer(
     pretty_exceptions_enable=False,
 )
 dataset.command(name="check")(dataset_check.check)
+dataset.command()(dataset_pack.pack)
+dataset.command()(dataset_pack.unpack)
 
 
 def submit(
@@ -76,6 +78,14 @@ def push(
             "--set", metavar="KEY=VALUE", help="A hyperparameter; may be repeated.", show_default=False
         ),
     ] = None,
+    governance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Of the data's basis, such as legal_basis=consent; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and upload nothing.")] = False,
     as_json: AsJson = False,
     stage: Stage = None,
@@ -85,11 +95,12 @@ def push(
     """Put a folder of photographs into S3; its manifest goes last and starts the training job."""
     from facetrain import dataset as datasets
     from facetrain.folder import check_dataset_name, read_folder
+    from facetrain.governance import block
     from facetrain.storage import Store
 
     with output.refusals(as_json):
         check_dataset_name(name, "NAME")
-        folder = read_folder(directory, settings or [])
+        folder = read_folder(directory, settings or [], block(governance or []))
         deployed = deployment(local, cloud, stage)
         store = Store(deployed.s3)
         planned = datasets.plan(folder, name, deployed.platform, store)

@@ -90,6 +90,7 @@ class LauncherStack(Stack):
             topic_arn=notifications.topic.topic_arn,
             defaults=settings.resources,
             tags=settings.tags,
+            governance_required=settings.governance_required,
         )
 
     def _log_group(self) -> logs.LogGroup:

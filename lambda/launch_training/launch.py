@@ -148,7 +148,7 @@ class Launch:
         return outcome
 
     def _request(self, body: bytes) -> dict[str, Any]:
-        manifest = parse(body, self.location, self.platform, self.overrides)
+        manifest = parse(body, self.location, self.platform, self.aws.now(), self.overrides)
         if problems := problems_of(manifest, self.aws.store):
             raise ManifestError(problems)
         return build_request(manifest, self.platform, self.name)

@@ -1,5 +1,6 @@
 """A deployment to talk to, and a way to run commands as a user would."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,16 @@ def aws() -> Iterator[FakeAws]:
         return {"Parameter": {"Name": body["Name"], "Value": PLATFORM.to_json()}}
 
     yield from serving(FakeAws({"AmazonSSM.GetParameter": parameter}))
+
+
+@pytest.fixture
+def strict(aws: FakeAws) -> FakeAws:
+    """The same account, whose deployment wants to know on what basis faces are used, and until when."""
+    platform = dataclasses.replace(PLATFORM, governance_required=("legal_basis", "expires_at"))
+    aws.handlers["AmazonSSM.GetParameter"] = lambda body: {
+        "Parameter": {"Name": body["Name"], "Value": platform.to_json()}
+    }
+    return aws
 
 
 class Facetrain:

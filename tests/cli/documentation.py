@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from tests.jobs.examples import NOW
 from training.jobs.algorithms import Knob
 from training.jobs.config import bounds
 from training.jobs.manifest import ManifestError, parse
@@ -39,6 +40,7 @@ WRONG = {
     "a bucket that is not allowed": json.dumps(_RIGHT | {"channels": {"images": "s3://elsewhere/images/"}}),
     "a hyperparameter out of range": json.dumps(_RIGHT | {"hyperparameters": {"epochs": 0}}),
     "a number as a text": json.dumps(_RIGHT | {"hyperparameters": {"epochs": "20"}}),
+    "a basis that has ended": json.dumps(_RIGHT | {"governance": {"expires_at": "2026-06-30"}}),
     "waiting shorter than running": json.dumps(
         _RIGHT | {"resources": {"max_runtime_hours": 24, "max_wait_hours": 2}}
     ),
@@ -61,7 +63,7 @@ def problems_of(text: str) -> list[str]:
     platform = Platform.example("dev")
     location = S3Uri(platform.inputs_bucket, "inputs/staff/manifest.json")
     with pytest.raises(ManifestError) as caught:
-        parse(text, location, platform)
+        parse(text, location, platform, NOW)
     return [str(problem) for problem in caught.value.problems]
 
 

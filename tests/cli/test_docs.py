@@ -12,6 +12,7 @@ from typer.main import get_command
 from facetrain.cli.entry import app
 from tests.cli.conftest import Facetrain
 from tests.cli.documentation import REFUSED, WRONG, commands, error_row, fenced, knob_row
+from tests.jobs.examples import NOW
 from training.jobs.algorithms import ALGORITHMS
 from training.jobs.manifest import parse
 from training.jobs.platform import Platform
@@ -58,7 +59,7 @@ def test_every_manifest_on_the_pages_is_accepted_by_code_and_schema() -> None:
     assert len(blocks) >= 2
     for block in blocks:
         jsonschema.validate(json.loads(block), schema)
-        parse(block, location, platform)
+        parse(block, location, platform, NOW)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS["arcface"].knobs)

@@ -100,7 +100,7 @@ def test_both_ways_differ_in_the_learning_rate_and_the_weights_alone(
 def test_the_fine_tuning_jobs_manifest_is_accepted(photographs: Path, jobs: dict[str, Folder]) -> None:
     pretrain.run(photographs, "demo", False, ignore, ignore)
     location = S3Uri.parse(f"s3://{PLATFORM.inputs_bucket}/inputs/demo-fine-tuned/manifest.json")
-    parsed = manifest.parse(jobs["demo-fine-tuned"].document, location, PLATFORM)
+    parsed = manifest.parse(jobs["demo-fine-tuned"].document, location, PLATFORM, 0.0)
     assert parsed.channels["weights"].key == "inputs/demo-fine-tuned/weights/"
 
 

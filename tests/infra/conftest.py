@@ -10,7 +10,7 @@ from infra.app import synth
 from infra.settings import read
 from tests.infra.assembly import ROOT, Assembly
 
-# Every setting that adds a resource or a permission.
+# Every setting that adds a resource, a permission or a duty.
 FULL = {
     "subnets": "subnet-0a,subnet-0b",
     "security_groups": "sg-0a",
@@ -18,6 +18,7 @@ FULL = {
     "email": "team@example.com",
     "monthly_budget_usd": 500,
     "training_log_retention_days": 365,
+    "governance_required": ["legal_basis", "expires_at"],
     "tags": {"cost-centre": "vision"},
 }
 

@@ -75,6 +75,19 @@ def test_the_bundle_alone_holds_the_handler(folder: Path) -> None:
     subprocess.run([sys.executable, "-I", "-c", probe, folder], cwd=folder, env=clean, check=True)
 
 
+def test_less_indentation_changes_no_text_that_the_launcher_writes(folder: Path) -> None:
+    """A literal over several lines would lose the spaces that its lines begin with."""
+    archive = zipfile.ZipFile(folder / "code.zip")
+    for name, source in bundle.modules(bundle.ENTRY).items():
+        texts = {
+            node.value for node in ast.walk(ast.parse(archive.read(name))) if isinstance(node, ast.Constant)
+        }
+        said = {
+            node.value for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Constant)
+        }
+        assert texts <= said | {""}, name
+
+
 def test_a_lean_module_is_the_same_program() -> None:
     source = '''
 """Doc."""

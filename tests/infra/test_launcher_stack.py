@@ -100,6 +100,7 @@ def test_the_description_says_what_the_settings_said(full: Assembly) -> None:
     assert described.subnets == ("subnet-0a", "subnet-0b")
     assert described.security_groups == ("sg-0a",)
     assert described.allowed_buckets == ("shared-faces",)
+    assert described.governance_required == ("legal_basis", "expires_at")
     assert described.network_isolation
     assert described.tags == {"cost-centre": "vision"}
     assert set(described.images) == {"arcface"}

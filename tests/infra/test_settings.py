@@ -103,12 +103,20 @@ def test_overrides_rank_above_what_is_written_and_take_its_types() -> None:
         ("email", "team", "not an e-mail address"),
         ("subnets", ["net-1"], "not the id of a subnet"),
         ("allowed_buckets", "Faces", "not the name of a bucket"),
+        ("governance_required", ["legal_bases"], 'did you mean "legal_basis"?'),
+        ("governance_required", "contact,expiry", "'expiry' is no key of a manifest's governance"),
         ("resources.instance_type", "ml.g6.xlarg", 'did you mean "ml.g6.xlarge"?'),
         ("resources.instance_type", "ml.p3.2xlarge", "retired"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_remedy(name: str, value: Any, said: str) -> None:
     assert said in problems(**{name: value})[f"facetrain.dev.{name}"]
+
+
+def test_required_governance_is_a_list_or_names_with_commas() -> None:
+    wanted = ("legal_basis", "expires_at")
+    assert read(context(governance_required="legal_basis,expires_at")).governance_required == wanted
+    assert read(context(settings={"governance_required": list(wanted)})).governance_required == wanted
 
 
 @pytest.mark.parametrize("uri", ["registry/arcface:v1", "registry:5000/a@sha256:" + "0" * 64])

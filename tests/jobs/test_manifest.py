@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.jobs.examples import LOCATION, PLATFORM, SMALLEST, parsed, problems_of
+from tests.jobs.examples import LOCATION, NOW, PLATFORM, SMALLEST, parsed, problems_of
 from training.jobs.manifest import ManifestError, check_channels, dataset_of, parse
 from training.jobs.resources import Resources
 from training.jobs.uri import S3Uri
@@ -188,7 +188,7 @@ def test_no_bytes_whatever_make_the_reader_fail_otherwise(data: bytes) -> None:
 
 
 def test_a_byte_order_mark_is_passed_over() -> None:
-    assert parse(b"\xef\xbb\xbf" + json.dumps(SMALLEST).encode(), LOCATION, PLATFORM).dataset == "staff"
+    assert parse(b"\xef\xbb\xbf" + json.dumps(SMALLEST).encode(), LOCATION, PLATFORM, NOW).dataset == "staff"
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_folders_may_be_nested() -> None:
 def test_overrides_of_a_direct_invocation_rank_above_the_manifest() -> None:
     document = SMALLEST | {"hyperparameters": {"epochs": 20, "seed": 7}}
     overrides = {"hyperparameters": {"epochs": 2}, "resources": {"spot": False}}
-    manifest = parse(json.dumps(document), LOCATION, PLATFORM, overrides)
+    manifest = parse(json.dumps(document), LOCATION, PLATFORM, NOW, overrides)
     assert manifest.hyperparameters == {"epochs": 2, "seed": 7}
     assert not manifest.resources.spot
 
@@ -223,7 +223,7 @@ def test_overrides_of_a_direct_invocation_rank_above_the_manifest() -> None:
 @pytest.mark.parametrize("overrides", [{"channels": {}}, {"hyperparameters": 5}, {"resources": {"spot": 5}}])
 def test_wrong_overrides_are_refused(overrides: dict[str, Any]) -> None:
     with pytest.raises(ManifestError):
-        parse(json.dumps(SMALLEST), LOCATION, PLATFORM, overrides)
+        parse(json.dumps(SMALLEST), LOCATION, PLATFORM, NOW, overrides)
 
 
 def test_a_longer_run_stretches_the_default_wait() -> None:

@@ -26,7 +26,9 @@ from training.jobs.uri import S3Uri
 
 FUNCTION_SECONDS = 60  # as the stack sets it
 MANIFEST_URI = S3Uri(PLATFORM.inputs_bucket, "inputs/staff/manifest.json")
-REQUEST = build_request(parse(json.dumps(MANIFEST), MANIFEST_URI, PLATFORM), PLATFORM, "facetrain-test-0")
+REQUEST = build_request(
+    parse(json.dumps(MANIFEST), MANIFEST_URI, PLATFORM, 0.0), PLATFORM, "facetrain-test-0"
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 """manifest.json, which starts training: read, checked and made absolute. Every problem is found at once."""
 
-import datetime
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from training.jobs import config, contract
+from training.jobs import config, contract, governance
 from training.jobs.algorithms import ALGORITHMS, Algorithm
 from training.jobs.platform import Platform
 from training.jobs.problems import Problem, ProblemsError, did_you_mean, nearest, shown
@@ -16,7 +15,6 @@ from training.jobs.uri import S3Uri
 
 SCHEMA_VERSION = 1
 KEYS = ("schema", "algorithm", "channels", "hyperparameters", "resources", "governance", "$schema")
-GOVERNANCE_KEYS = ("legal_basis", "source", "purpose", "expires_at", "contact")
 OVERRIDABLE = ("hyperparameters", "resources")
 
 
@@ -38,10 +36,15 @@ class Manifest:
 
 
 def parse(
-    data: bytes | str, location: S3Uri, platform: Platform, overrides: Mapping[str, Any] | None = None
+    data: bytes | str,
+    location: S3Uri,
+    platform: Platform,
+    now: float,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """The manifest that `data` holds, dropped at `location`. Raises ManifestError with every problem.
 
+    now (seconds since 1970): against which `governance.expires_at` is held; the job's time ends there, too.
     overrides: `hyperparameters` and `resources` of a direct invocation, which rank above the manifest's own.
     """
     problems: list[Problem] = []
@@ -60,11 +63,11 @@ def parse(
         _channels(document, location, platform, algorithm, problems),
         _hyperparameters(document, algorithm, problems),
         _resources(document, platform, problems),
-        _governance(document, problems),
+        _governance(document, platform, now, problems),
     )
     if problems:
         raise ManifestError(problems)
-    return manifest
+    return replace(manifest, resources=governance.within_basis(manifest.resources, manifest.governance, now))
 
 
 def decode(data: bytes | str) -> dict[str, Any]:
@@ -261,24 +264,9 @@ def _resources(document: Mapping[str, Any], platform: Platform, problems: list[P
     return resources
 
 
-def _governance(document: Mapping[str, Any], problems: list[Problem]) -> dict[str, str]:
+def _governance(
+    document: Mapping[str, Any], platform: Platform, now: float, problems: list[Problem]
+) -> dict[str, str]:
     section = _section(document, "governance", problems)
-    for name, value in section.items():
-        path = f"governance.{name}"
-        if name not in GOVERNANCE_KEYS:
-            problems.append(Problem(path, f"unknown key{did_you_mean(name, GOVERNANCE_KEYS)}"))
-        elif not isinstance(value, str) or not value.strip():
-            problems.append(Problem(path, f"{shown(value)} is not a text"))
-        elif len(value) > contract.TAG_VALUE_LIMIT:
-            problems.append(Problem(path, f"is longer than {contract.TAG_VALUE_LIMIT} characters"))
-        elif name == "expires_at" and not _is_date(value):
-            problems.append(Problem(path, f'"{value}" is not a date: write one such as "2027-06-30"'))
+    problems += governance.check(section, platform.governance_required, now)
     return section
-
-
-def _is_date(text: str) -> bool:
-    try:
-        datetime.date.fromisoformat(text)
-    except ValueError:
-        return False
-    return re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) is not None

@@ -30,6 +30,7 @@ class Platform:
     topic_arn: str | None = None
     defaults: Resources = field(default_factory=Resources)
     tags: Mapping[str, str] = field(default_factory=dict)
+    governance_required: tuple[str, ...] = ()  # keys that a manifest's governance must hold
     results: str | None = None  # s3://…/: where by hand all goes that the outputs bucket else holds
 
     def to_json(self) -> str:
@@ -41,7 +42,7 @@ class Platform:
         try:
             value: dict[str, Any] = json.loads(text)
             value["defaults"] = Resources(**value.get("defaults", {}))
-            for name in ("allowed_buckets", "subnets", "security_groups"):
+            for name in ("allowed_buckets", "subnets", "security_groups", "governance_required"):
                 value[name] = tuple(value.get(name, ()))
             return cls(**value)
         except (TypeError, AttributeError, json.JSONDecodeError) as error:

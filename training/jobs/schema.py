@@ -1,13 +1,14 @@
 """The manifest's JSON Schema (2020-12), made from the tables that the validation itself uses.
 
 `python -m training.jobs.schema > docs/manifest.schema.json` publishes it; a test keeps the file true. What a
-schema cannot say (buckets, dates that exist, wait against running time) only `manifest.parse` checks.
+schema cannot say (buckets, dates that exist and are to come, wait against running time, what a deployment
+requires) only `manifest.parse` checks.
 """
 
 import json
 from typing import Any
 
-from training.jobs import contract, manifest, resources
+from training.jobs import contract, governance, manifest, resources
 from training.jobs.algorithms import ALGORITHMS, Algorithm, Knob
 from training.jobs.instance_types import INSTANCE_TYPES, RETIRED_FAMILIES, family
 
@@ -96,7 +97,7 @@ def _resources() -> dict[str, Any]:
 
 def _governance() -> dict[str, Any]:
     text = {"type": "string", "pattern": r"\S", "maxLength": contract.TAG_VALUE_LIMIT}
-    properties = {name: {**text, "description": _DESCRIPTIONS[name]} for name in manifest.GOVERNANCE_KEYS}
+    properties = {name: {**text, "description": _DESCRIPTIONS[name]} for name in governance.EXAMPLES}
     properties["expires_at"] |= {"pattern": r"^\d{4}-\d{2}-\d{2}$"}
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
