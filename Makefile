@@ -33,7 +33,7 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
 
 $(VENV)/.installed: pyproject.toml constraints.txt package.json package-lock.json | $(BIN)/uv
-	$(UV) -e '.[infra,local,trainer,tracking,faces,sdk]' --group test --group lint
+	$(UV) -e '.[infra,local,trainer,tracking,faces,data,sdk]' --group test --group lint
 	npm ci --silent --no-fund --no-audit
 	@touch $@
 

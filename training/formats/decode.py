@@ -6,6 +6,8 @@ import stat
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -75,12 +77,28 @@ def decode(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> tuple[Pixels, bool]:
     pixels = _plain_jpeg(data)
     if pixels is not None:
         return pixels, False
+    with _opened(data) as image:
+        return _to_pixels(image, pixel_limit)
+
+
+def photo(data: bytes, pixel_limit: int = PIXEL_LIMIT) -> Image.Image:
+    """The whole picture at its own size, upright, as 8-bit RGB. Raises UnreadableError."""
+    if not data:
+        raise UnreadableError("is empty")
+    with _opened(data) as image:
+        _check_size(image, pixel_limit)
+        return _to_rgb(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """Raises UnreadableError for what its readers raise, here and in the block."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
             image = Image.open(io.BytesIO(data))
         with image:
-            return _to_pixels(image, pixel_limit)
+            yield image
     except UnreadableError:
         raise
     except _UNREADABLE as error:
@@ -115,11 +133,16 @@ def _plain_jpeg(data: bytes) -> Pixels | None:
 def _to_pixels(image: Image.Image, pixel_limit: int) -> tuple[Pixels, bool]:
     if min(image.size) >= 8 * SIZE:
         image.draft("RGB", (2 * SIZE, 2 * SIZE))  # JPEG only: decodes at half, a quarter or an eighth
+    _check_size(image, pixel_limit)
+    size = image.size
+    fitted = _fit(_to_rgb(ImageOps.exif_transpose(image)))
+    return np.asarray(fitted, dtype=np.uint8), size != (SIZE, SIZE)
+
+
+def _check_size(image: Image.Image, pixel_limit: int) -> None:
     width, height = image.size
     if width * height > pixel_limit:
         raise UnreadableError(f"is {width}x{height} pixels, above the limit of {pixel_limit:,}")
-    fitted = _fit(_to_rgb(ImageOps.exif_transpose(image)))
-    return np.asarray(fitted, dtype=np.uint8), (width, height) != (SIZE, SIZE)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
