@@ -95,14 +95,19 @@ def key(item: Any) -> bytes:
 
 def pixels_of(item: Any) -> Pixels:
     """(112, 112, 3) RGB of one item. Raises UnreadableError."""
+    return decode(file_of(item))[0]
+
+
+def file_of(item: Any) -> bytes:
+    """One item as an image file: its own bytes, or PGM or PPM of bare pixels. Raises UnreadableError."""
     if isinstance(item, bytes | bytearray):
-        return decode(bytes(item))[0]
+        return bytes(item)
     if not isinstance(item, np.ndarray) or item.dtype != np.uint8:
         raise UnreadableError("is neither bytes nor an array of uint8")
     if item.ndim == 1 or (item.ndim == 2 and 1 in item.shape):
-        return decode(item.tobytes())[0]
+        return item.tobytes()
     if item.ndim not in (2, 3) or (item.ndim == 3 and item.shape[2] != 3) or 0 in item.shape:
         raise UnreadableError(f"is an array of {item.shape}, not of (height, width, 3)")
     kind = 5 if item.ndim == 2 else 6  # PGM or PPM, which hold bare pixels
     height, width = item.shape[:2]
-    return decode(b"P%d %d %d 255\n" % (kind, width, height) + item.tobytes())[0]
+    return b"P%d %d %d 255\n" % (kind, width, height) + item.tobytes()
