@@ -153,6 +153,9 @@ class Settings:
     access_log_days: int = _setting(90, _whole_number(1, 3650))
     noncurrent_days: int = _setting(30, _whole_number(1, 3650))
     checkpoint_days: int = _setting(30, _whole_number(1, 3650))
+    # How old datasets, and models with their reports and records, may become. None: as old as they are left.
+    inputs_days: int | None = _setting(None, _whole_number(1, 3650))
+    outputs_days: int | None = _setting(None, _whole_number(1, 3650))
     tiering_days: int = _setting(
         30, _whole_number(0, 3650)
     )  # until models and reports move to Intelligent-Tiering
@@ -268,3 +271,17 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         yield Problem(missing, "is missing: a VPC takes subnets and security groups together")
     if settings.monthly_budget_usd and not settings.email:
         yield Problem("email", "is missing: a budget has to warn somebody")
+    yield from _retention_contradictions(settings)
+
+
+def _retention_contradictions(settings: Settings) -> Iterator[Problem]:
+    """What S3 refuses, and what would start a job again: a manifest that outlives the record of its job."""
+    outputs = settings.outputs_days
+    if outputs is None:
+        return
+    if outputs <= settings.tiering_days:
+        message = f"{outputs} is not more than tiering_days ({settings.tiering_days}), as S3 asks"
+        yield Problem("outputs_days", f"{message}: keep outputs longer, or let them move earlier")
+    if settings.inputs_days is None or settings.inputs_days > outputs:
+        message = f"has to be at most outputs_days ({outputs}): a manifest that outlives its job's record"
+        yield Problem("inputs_days", f"{message} might start the job again")

@@ -32,7 +32,10 @@ class StorageStack(Stack):
             removal_policy=removal(settings),
         )
         logs = LogBucket(self, "AccessLogs", settings=settings)
-        self.inputs = DataBucket(self, "Inputs", settings=settings, key=self.key, logs=logs)
+        inputs_rules = _expiry("ExpireInputs", contract.INPUTS_PREFIX, settings.inputs_days)
+        self.inputs = DataBucket(
+            self, "Inputs", settings=settings, key=self.key, logs=logs, rules=inputs_rules
+        )
         self.inputs.send_events()
         self.outputs = DataBucket(
             self, "Outputs", settings=settings, key=self.key, logs=logs, rules=_outputs_rules(settings)
@@ -44,11 +47,8 @@ class StorageStack(Stack):
 def _outputs_rules(settings: Settings) -> list[s3.LifecycleRule]:
     """A checkpoint is of no use once its job is long over; a model is read now and then, for years."""
     return [
-        s3.LifecycleRule(
-            id="ExpireCheckpoints",
-            prefix=contract.CHECKPOINTS_PREFIX,
-            expiration=Duration.days(settings.checkpoint_days),
-        ),
+        *_expiry("ExpireCheckpoints", contract.CHECKPOINTS_PREFIX, settings.checkpoint_days),
+        *_expiry("ExpireOutputs", contract.OUTPUTS_PREFIX, settings.outputs_days),
         s3.LifecycleRule(
             id="TierModels",
             prefix=contract.OUTPUTS_PREFIX,
@@ -60,3 +60,8 @@ def _outputs_rules(settings: Settings) -> list[s3.LifecycleRule]:
             ],
         ),
     ]
+
+
+def _expiry(name: str, prefix: str, days: int | None) -> list[s3.LifecycleRule]:
+    """By age, the only clock that S3 knows. The bucket's rule for old versions then ends what is left."""
+    return [s3.LifecycleRule(id=name, prefix=prefix, expiration=Duration.days(days))] if days else []

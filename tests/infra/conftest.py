@@ -10,7 +10,7 @@ from infra.app import synth
 from infra.settings import read
 from tests.infra.assembly import ROOT, Assembly
 
-# Every setting that adds a resource, a permission or a duty.
+# Every setting that adds a resource, a permission, a duty or an end.
 FULL = {
     "subnets": "subnet-0a,subnet-0b",
     "security_groups": "sg-0a",
@@ -19,6 +19,8 @@ FULL = {
     "monthly_budget_usd": 500,
     "training_log_retention_days": 365,
     "governance_required": ["legal_basis", "expires_at"],
+    "inputs_days": 365,
+    "outputs_days": 730,
     "tags": {"cost-centre": "vision"},
 }
 

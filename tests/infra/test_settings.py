@@ -97,6 +97,8 @@ def test_overrides_rank_above_what_is_written_and_take_its_types() -> None:
         ("image_base", "registry:5000/python", "not an image with its tag"),
         ("log_retention_days", 100, "the closest is 90"),
         ("noncurrent_days", 0, "out of range: at least 1"),
+        ("inputs_days", 0, "out of range: at least 1"),
+        ("outputs_days", "a year", "not a whole number"),
         ("checkpoint_days", "many", "not a whole number"),
         ("removable", "maybe", "neither true nor false"),
         ("monthly_budget_usd", -1, "not an amount"),
@@ -132,11 +134,20 @@ def test_an_image_that_cannot_change_is_taken(uri: str) -> None:
         ({"monthly_budget_usd": 10}, "email"),
         ({"image_uri": "registry/arcface:v1", "image_device": "cpu"}, "image_device"),
         ({"image_uri": "registry/arcface:v1", "image_base": "python:3.11-slim"}, "image_base"),
+        ({"inputs_days": 20, "outputs_days": 30}, "outputs_days"),  # tiering_days
+        ({"outputs_days": 90}, "inputs_days"),
+        ({"inputs_days": 91, "outputs_days": 90}, "inputs_days"),
         ({"resources": {"max_runtime_hours": 4, "max_wait_hours": 2}}, "resources.max_wait_hours"),
     ],
 )
 def test_what_is_wrong_together_is_refused(settings: dict[str, Any], path: str) -> None:
     assert set(problems(settings=settings)) == {f"facetrain.dev.{path}"}
+
+
+def test_data_may_go_before_what_was_made_of_it() -> None:
+    settings = read(context(settings={"inputs_days": 30, "outputs_days": 365, "tiering_days": 0}))
+    assert (settings.inputs_days, settings.outputs_days) == (30, 365)
+    assert read(context(inputs_days=30)).outputs_days is None
 
 
 @pytest.mark.parametrize("stage", ["Dev", "1st", "a" * 17, "a_b"])

@@ -71,8 +71,17 @@ def test_checkpoints_expire_and_models_move(stage: Assembly) -> None:
     assert transition == {"StorageClass": "INTELLIGENT_TIERING", "TransitionInDays": 30}
 
 
-def test_nobodys_inputs_expire_by_themselves(stage: Assembly) -> None:
-    assert set(rules(stage.named("AWS::S3::Bucket", "Inputs"))) == {"ExpireOldVersions", "AbortUploads"}
+def test_nobodys_data_expires_by_itself_unless_the_deployment_says_so(prod: Assembly) -> None:
+    inputs, outputs = (rules(prod.named("AWS::S3::Bucket", name)) for name in ("Inputs", "Outputs"))
+    assert set(inputs) == {"ExpireOldVersions", "AbortUploads"}
+    assert set(outputs) == {*inputs, "ExpireCheckpoints", "TierModels"}
+
+
+def test_data_expires_when_the_policy_says(full: Assembly) -> None:
+    expired = {"ExpireInputs": ("inputs/", 365), "ExpireOutputs": ("outputs/", 730)}
+    for bucket, (rule, (prefix, days)) in zip(("Inputs", "Outputs"), expired.items(), strict=True):
+        found = rules(full.named("AWS::S3::Bucket", bucket))[rule]
+        assert (found["Prefix"], found["ExpirationInDays"], found["Status"]) == (prefix, days, "Enabled")
 
 
 def test_the_inputs_tell_eventbridge_natively(stage: Assembly) -> None:
