@@ -6,7 +6,7 @@ them in four rotations and comparing each with those that follow (Manku et al., 
 Web Crawling", 2007). Aligned faces have near hashes without being one photograph, hence the second look.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +51,13 @@ def look_of(images: Pixels) -> _Hashes:
 
 
 def proposals(hashes: _Hashes) -> NDArray[np.int64]:
-    """Pairs of places with near hashes, (m, 2), the lower first, each once; equal images included."""
+    """Pairs of places with near hashes, (m, 2), the lower first, each once, the nearest first."""
     used = np.flatnonzero(hashes.any(axis=1))
-    pairs = [found for found in _rows(hashes[used]) if len(found)]
+    pairs = [found[:MOST_PAIRS] for found in _rows(hashes[used])]
     if not pairs:
         return np.zeros((0, 2), np.int64)
-    return used[np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)]
+    each = used[np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)]
+    return each[np.argsort(_distance(hashes[each[:, 0]], hashes[each[:, 1]]), kind="stable")]
 
 
 def _rows(hashes: _Hashes) -> Iterator[NDArray[np.int64]]:
@@ -64,8 +65,14 @@ def _rows(hashes: _Hashes) -> Iterator[NDArray[np.int64]]:
     for first in range(4):
         order = np.lexsort(np.roll(parts, -first, axis=1).T[::-1])
         for step in range(1, min(NEIGHBOURS, len(order) - 1) + 1):
-            near = np.bitwise_count(hashes[order[step:]] ^ hashes[order[:-step]]).sum(axis=1) <= MOST_BITS
+            near = _distance(hashes[order[step:]], hashes[order[:-step]]) <= MOST_BITS
             yield np.stack([order[:-step][near], order[step:][near]], axis=1)
+
+
+def _distance(one: _Hashes, other: _Hashes) -> NDArray[np.int64]:
+    """How many bits differ, (n,)."""
+    different: NDArray[np.int64] = np.bitwise_count(one ^ other).sum(axis=1, dtype=np.int64)
+    return different
 
 
 def difference(one: Pixels, other: Pixels) -> float:
@@ -78,10 +85,3 @@ def _even(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     """With mean 0 and a standard deviation of 50 grey levels."""
     spread: NDArray[np.float32] = (grey - grey.mean()) * np.float32(50 / max(float(grey.std()), 1.0))
     return spread
-
-
-def confirmed(
-    pairs: NDArray[np.int64], pixels: Callable[[int], Pixels], *, most: float = MOST_DIFFERENCE
-) -> list[tuple[int, int]]:
-    """Those of the pairs whose pixels are nearly the same. pixels: of image i."""
-    return [(a, b) for a, b in pairs.tolist() if difference(pixels(a), pixels(b)) <= most]

@@ -6,11 +6,9 @@ chunk of images at once. Results are arrays, not objects: a million images take 
 
 import hashlib
 import io
-import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -18,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from facetrain.datasets.check.looks import look_of
+from facetrain.datasets.check.parallel import in_threads
 from training.formats.decode import SIZE, Pixels, UnreadableError, decode
 from training.formats.places import Indices
 
 CHUNK = 32  # images decoded before the lock is needed for more than a moment
-AHEAD = 4  # chunks waiting for each thread
 DIGEST = 16  # bytes: two different images of a million are given one by a chance of 1e-27
 
 
@@ -68,24 +66,12 @@ class Scanned:
         return self.width > 0
 
 
-def scan(source: Source, count: int, advance: Callable[[int], None], threads: int = 0) -> Scanned:
-    """Every image of the source. advance: told of how many images more are done.
-
-    threads: 0 for one a processor. Ctrl-C ends it within a chunk.
-    """
+def scan(source: Source, count: int, advance: Callable[[int], None]) -> Scanned:
+    """Every image of the source. advance: told of how many images more are done."""
     found = Scanned.empty(count)
-    threads = threads or len(os.sched_getaffinity(0))
-    pool = ThreadPoolExecutor(threads)
-    waiting: deque[Future[_Seen]] = deque()
-    try:
-        for indices in _chunks(source.in_reading_order()):
-            waiting.append(pool.submit(_see, source, indices))
-            if len(waiting) > AHEAD * threads:
-                advance(_keep(found, waiting.popleft().result()))
-        while waiting:
-            advance(_keep(found, waiting.popleft().result()))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for seen in in_threads(partial(_see, source), _chunks(source.in_reading_order())):
+        _keep(found, seen)
+        advance(len(seen.indices))
     return found
 
 
@@ -143,8 +129,7 @@ def _header(data: bytes, resized: bool) -> tuple[str, int, int]:
         raise UnreadableError("is damaged or cut short") from None
 
 
-def _keep(found: Scanned, seen: _Seen) -> int:
-    """How many images that were."""
+def _keep(found: Scanned, seen: _Seen) -> None:
     found.size[seen.indices] = seen.sizes
     found.unreadable.update(seen.reasons)
     if len(seen.readable):
@@ -155,4 +140,3 @@ def _keep(found: Scanned, seen: _Seen) -> int:
                 found.formats.append(name)
             found.format[index] = found.formats.index(name)
             found.width[index], found.height[index] = width, height
-    return len(seen.indices)
