@@ -86,6 +86,10 @@ def training_job(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A hyperparameter; may be given many times."),
     ] = None,
+    governance: Annotated[
+        list[str] | None,
+        _option("KEY=VALUE", "Of the data's basis, such as legal_basis=consent; may be given many times."),
+    ] = None,
     base_job_name: Annotated[
         str, typer.Option(metavar="NAME", help="What the job's name begins with.")
     ] = BASE_JOB_NAME,
@@ -121,6 +125,7 @@ def training_job(
         tuple(settings or ()),
         _named(resources),
         base_job_name,
+        tuple(governance or ()),
     )
     with output.refusals(as_json):
         aws, stage = _connection(local, cloud, stage, dry_run)

@@ -13,6 +13,7 @@ from facetrain.by_hand.order import ALGORITHM, Order
 from facetrain.client import Connection
 from facetrain.errors import InputError
 from facetrain.storage import Store
+from training.jobs import governance
 from training.jobs.manifest import Manifest
 from training.jobs.platform import Platform
 from training.jobs.problems import Problem
@@ -56,11 +57,13 @@ def check(order: Order, connection: Connection, now: dt.datetime) -> LocalJob:
         problems.append(Problem("--images", "is missing: name the folder of pictures, here or in S3"))
     output = _output(order, problems)
     settings = orders.checked_settings(order.settings, problems)
+    basis = orders.checked_governance(order.governance, problems)
+    problems += orders.named(governance.check(basis, (), now.timestamp()))
     image = orders.checked_image(order.image, problems)
     if problems or output is None:
         raise InputError(problems)
     found = {name: place for name, place in channels.items() if place is not None}
-    request = _request(order, image, found, output, settings)
+    request = _request(order, image, found, output, settings, basis=basis)
     request["TrainingJobName"] = f"{order.base_job_name}-{now:%Y%m%d-%H%M%S}"
     return LocalJob(image, found, output, request)
 
@@ -108,7 +111,13 @@ def _useless(order: Order) -> list[Problem]:
 
 
 def _request(
-    order: Order, image: str, channels: Mapping[str, Place], output: Place, settings: Mapping[str, Any]
+    order: Order,
+    image: str,
+    channels: Mapping[str, Place],
+    output: Place,
+    settings: Mapping[str, Any],
+    *,
+    basis: Mapping[str, str],
 ) -> dict[str, Any]:
     uris = {
         name: place if isinstance(place, S3Uri) else NOWHERE.join(f"{name}/")
@@ -119,5 +128,5 @@ def _request(
         Platform.example(), images={ALGORITHM: image}, results=results, kms_key_arn=None
     )
     dataset = Path(order.inputs or order.channels["images"]).name or order.base_job_name
-    manifest = Manifest(NOWHERE, dataset, ALGORITHM, uris, settings, Resources())
+    manifest = Manifest(NOWHERE, dataset, ALGORITHM, uris, settings, Resources(), basis)
     return build_request(manifest, platform, order.base_job_name) | {"ResourceConfig": MACHINE}

@@ -9,6 +9,7 @@ from facetrain.by_hand.image import image_of
 from facetrain.by_hand.inputs import RESULTS
 from facetrain.errors import InputError
 from facetrain.folder import hyperparameters
+from facetrain.governance import block
 from training.jobs import contract
 from training.jobs.algorithms import ALGORITHMS
 from training.jobs.manifest import as_folder
@@ -30,6 +31,7 @@ _OPTIONS = {
 _GROUPS = {
     "resources.": "--",
     "channels.": "--",
+    "governance.": "--governance ",
     "InputDataConfig.": "--",
     "hyperparameters.": "--set ",
     "HyperParameters.": "--set ",
@@ -48,6 +50,7 @@ class Order:
     settings: tuple[str, ...] = ()  # hyperparameters, as key=value
     resources: Mapping[str, Any] = field(default_factory=dict)  # by the manifest's names
     base_job_name: str = BASE_JOB_NAME
+    governance: tuple[str, ...] = ()  # as key=value
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Checked:
     inputs: S3Uri | None
     output: S3Uri | None
     hyperparameters: Mapping[str, Any]
+    governance: Mapping[str, str]
 
     @property
     def location(self) -> S3Uri:
@@ -95,12 +99,13 @@ def check(order: Order) -> Checked:
     inputs = folder(order.inputs, "--inputs", problems)
     output = folder(order.output, "--output", problems)
     settings = checked_settings(order.settings, problems)
+    governance = checked_governance(order.governance, problems)
     image = checked_image(order.image, problems)
     problems += named(resources_of(order.resources, Resources())[1])
     if problems:
         raise InputError(problems)
     found = {name: uri for name, uri in channels.items() if uri is not None}
-    return Checked(order, image, found, inputs, output, settings)
+    return Checked(order, image, found, inputs, output, settings, governance)
 
 
 def check_name(base: str) -> list[Problem]:
@@ -125,6 +130,15 @@ def checked_settings(settings: tuple[str, ...], problems: list[Problem]) -> dict
     """The hyperparameters of `--set`; what is wrong with them is added to `problems`."""
     try:
         return hyperparameters(ALGORITHM, settings)
+    except InputError as error:
+        problems += error.problems
+        return {}
+
+
+def checked_governance(texts: tuple[str, ...], problems: list[Problem]) -> dict[str, str]:
+    """The block that `--governance` makes; what is wrong with its form is added to `problems`."""
+    try:
+        return block(texts)
     except InputError as error:
         problems += error.problems
         return {}

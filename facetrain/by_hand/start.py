@@ -14,6 +14,7 @@ from facetrain.by_hand.order import ALGORITHM, Checked, named, refused
 from facetrain.client import Connection, Deployment, explain, is_missing
 from facetrain.errors import InputError, OperationError
 from facetrain.storage import Store
+from training.jobs import governance
 from training.jobs.limits import RequestError
 from training.jobs.manifest import Manifest, check_channels
 from training.jobs.platform import Platform
@@ -70,14 +71,22 @@ def prepare(checked: Checked, connection: Connection, stage: str, now: dt.dateti
 
 
 def job_of(checked: Checked, platform: Platform, now: dt.datetime) -> Job:
-    """The request, made by the function that makes all of them. Raises InputError where a limit is broken."""
+    """The request, made by the function that makes all of them.
+
+    Raises InputError where a limit is broken, or the basis of the data has ended or lacks what is required.
+    """
+    seconds = now.timestamp()
+    if problems := governance.check(checked.governance, platform.governance_required, seconds):
+        raise InputError(named(problems))
+    resources = checked.resources(platform.defaults)
     manifest = Manifest(
         checked.location,
         checked.dataset,
         ALGORITHM,
         checked.channels,
         checked.hyperparameters,
-        checked.resources(platform.defaults),
+        governance.within_basis(resources, checked.governance, seconds),
+        checked.governance,
     )
     try:
         return Job(build_request(manifest, platform, job_name(platform, now)), manifest, platform)
