@@ -44,11 +44,14 @@ def harm(report: Read) -> list[str]:
     """What would spoil the training or its figures."""
     across, leaks = report["duplicate_groups"]["across_identities"], report["leaks"]
     found = [
-        (report["identities"] < 2, f"{report['identities']} identity: training needs two and more"),
-        (report["unreadable"], f"{report['unreadable']:,} images cannot be read, and will be left out"),
-        (across, f"{across:,} images lie in several identities: at most one of the labels is right"),
-        (leaks["images"], f"{leaks['images']:,} images are in training and in validation"),
-        (leaks["identities"], f"{leaks['identities']:,} identities are in training and in validation"),
+        (report["identities"] < 2, f"{many(report['identities'], 'identity')}: training needs two and more"),
+        (report["unreadable"], f"{many(report['unreadable'])} that cannot be read: left out of training"),
+        (across, f"{many(across)} in several identities: at most one of the labels is right"),
+        (
+            leaks["images"],
+            f"{many(leaks['images'])} in training and in validation: the figures would flatter",
+        ),
+        (leaks["identities"], f"{many(leaks['identities'], 'identity')} in training and in validation"),
     ]
     return [sentence for is_so, sentence in found if is_so]
 
@@ -56,43 +59,51 @@ def harm(report: Read) -> list[str]:
 def advice(report: Read) -> list[str]:
     """One line each."""
     each, sizes, listing = report["images_per_identity"], report["sizes"], report["listing"]
-    within = report["duplicate_groups"]["within_identities"]
-    near, odd = report["near_duplicates"], sizes["smaller"] + sizes["larger"]
+    within, near = report["duplicate_groups"]["within_identities"], report["near_duplicates"]
+    across, odd = near["across_identities"], sizes["smaller"] + sizes["larger"]
     missing = report["class_gaps"]["missing"] if report["class_gaps"] else 0
+    empty = report["empty_folders"]["count"]
     found = [
-        (report["unreadable"], "copy unreadable images once more, or delete them"),
-        (within, f"delete further copies within identities ({within:,} images are there twice or more)"),
-        (near["across_identities"], f"look at {near['across_identities']:,} near-copies across identities"),
+        (report["unreadable"], "unreadable images: copy them once more, or delete them"),
+        (within, f"{many(within)} twice or more in an identity: delete the further copies"),
+        (across, f"{many(across, 'pair')} of near-copies across identities: look whose they are"),
+        (near["pairs"] - across, f"{many(near['pairs'] - across, 'pair')} of near-copies: they teach little"),
         (
-            near["pairs"] - near["across_identities"],
-            f"{near['pairs'] - near['across_identities']:,} near-copies within identities teach little",
+            report["leaks"]["near"],
+            f"{many(report['leaks']['near'])} nearly the same in validation: look at them",
         ),
-        (report["leaks"]["near"], f"look at {report['leaks']['near']:,} near-copies in validation"),
         (
             each["with_one_image"],
-            f"{each['with_one_image']:,} identities have one image, which teaches little: add more",
+            f"{many(each['with_one_image'], 'identity')} with one image, which teaches little: add more",
         ),
         (_outweighs(report), f"one identity has {each['max']:,} images: keep some of them"),
-        (
-            odd,
-            f"{odd:,} images are not 112x112: align them (facetrain dataset prepare), or they are scaled",
+        (odd, f"{many(odd)} not 112x112: align them (facetrain dataset prepare), or they are only scaled"),
+        (empty, f"{many(empty, 'folder')} without an image"),
+        (report["names"]["count"], f"{many(report['names']['count'], 'name')} that may cause trouble"),
+        (missing, f"{many(missing, 'class number')} without an image: fine, if nobody was lost"),
+        *(
+            (count, f"{many(count, _NOTES[name][0])} {_NOTES[name][1]}")
+            for name, count in listing.items()
+            if name in _NOTES
         ),
-        (report["empty_folders"]["count"], f"{report['empty_folders']['count']:,} folders hold no image"),
-        (report["names"]["count"], f"{report['names']['count']:,} names may cause trouble"),
-        (missing, f"{missing:,} class numbers have no image: fine, if nobody was lost"),
-        *((count, _NOTES[name].format(count)) for name, count in listing.items() if name in _NOTES),
-        (_loose(report), "pack the images (facetrain dataset pack): small files are slow to download"),
+        (_loose(report), "small files are slow to download: pack them (facetrain dataset pack)"),
         (_small_shards(report), "shards are small: pack again, 128 to 256 MB each"),
     ]
     return [sentence for is_so, sentence in found if is_so]
 
 
-_NOTES = {
-    "folder_links_not_followed": "{:,} links to folders are not followed: put the folders there",
-    "images_outside_folders": "{:,} images lie outside folders of identities, and are left out",
-    "images_in_deeper_folders": "{:,} images lie in folders within identities: see that the level is right",
-    "labels_without_image": "{:,} lines of the table name files that are not there",
-    "images_without_label": "{:,} images have no line in the table, and are left out",
+def many(count: int, thing: str = "image") -> str:
+    """`1 identity`, `1,200 identities`."""
+    plural = thing[:-1] + "ies" if thing.endswith("y") else thing + "s"
+    return f"{count:,} {thing if count == 1 else plural}"
+
+
+_NOTES = {  # of the listing
+    "folder_links_not_followed": ("link", "to folders, not followed: put the folders themselves there"),
+    "images_outside_folders": ("image", "outside folders of identities: left out of training"),
+    "images_in_deeper_folders": ("image", "in folders within identities: see that the level is right"),
+    "labels_without_image": ("line", "of the table for files that are not there"),
+    "images_without_label": ("image", "without a line in the table: left out of training"),
 }
 
 
