@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facetrain.cli import dataset_check, dataset_pack, output
+from facetrain.cli import dataset_check, dataset_pack, dataset_prepare, output
 from facetrain.cli.options import AsJson, Cloud, Local, Stage, connection, deployment
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ dataset = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+dataset.command()(dataset_prepare.prepare)
 dataset.command(name="check")(dataset_check.check)
 dataset.command()(dataset_pack.pack)
 dataset.command()(dataset_pack.unpack)

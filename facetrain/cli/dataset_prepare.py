@@ -1,0 +1,150 @@
+"""`dataset prepare`: photos to aligned faces."""
+
+# ruff: noqa: PLC0415 - what a command needs is imported when it runs: --help must not wait for numpy
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facetrain.cli import output
+from facetrain.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from facetrain.datasets.prepare.command import Prepared
+
+
+class Form(StrEnum):
+    """What faces are written as."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+
+
+def prepare(
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="A folder of photos for each person.", show_default=False)
+    ],
+    destination: Annotated[
+        Path,
+        typer.Argument(metavar="DEST", help="A new folder, or one to go on with.", show_default=False),
+    ],
+    *,
+    detector: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="An SCRFD network with landmarks (.onnx).", show_default=False),
+    ] = None,
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Instead: CelebA's list, CSV, or an InsightFace list.", show_default=False
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Whose each photo is, where folders do not say it.", show_default=False
+        ),
+    ] = None,
+    form: Annotated[
+        Form, typer.Option("--format", help="JPEG of quality 95 with all colours, or PNG.")
+    ] = Form.JPEG,
+    min_eyes: Annotated[
+        float, typer.Option(min=1, metavar="PIXELS", help="Faces with less between the eyes are dropped.")
+    ] = 8.0,
+    processes: Annotated[
+        int, typer.Option(min=0, metavar="COUNT", help="0: one for each core.", show_default=False)
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make aligned 112x112 faces of photos. Run it again to go on after an interruption."""
+    with output.refusals(as_json):
+        prepared = _run(
+            source=source,
+            destination=destination,
+            detector=detector,
+            landmarks=landmarks,
+            labels=labels,
+            form=form.value,
+            min_eyes=min_eyes,
+            processes=processes,
+        )
+    _tell(prepared, destination, as_json)
+    if not prepared.kept:
+        raise typer.Exit(output.FAILED)
+
+
+def _run(**wanted: object) -> "Prepared":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    try:
+        from facetrain.datasets.prepare.command import Wanted, prepare
+    except ModuleNotFoundError as error:
+        from facetrain.errors import OperationError
+
+        raise OperationError(
+            f'preparing photos takes the packages of the extra "data", and {error.name} is not installed: '
+            f"`pip install 'facetrain[data]'`, or `make setup` in a checkout"
+        ) from None
+
+    console = Console(stderr=True)
+    columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("photos", total=None)
+        return prepare(
+            Wanted(**wanted),  # type: ignore[arg-type]  # the options, by their names
+            lambda count, of: bar.update(task, completed=count, total=of),
+        )
+
+
+def _tell(prepared: "Prepared", destination: Path, as_json: bool) -> None:
+    from facetrain.datasets.prepare.choice import REASONS
+
+    if as_json:
+        output.put_json(_figures(prepared))
+        return
+    output.say(
+        f"{prepared.kept} of {prepared.photos} photos became faces of {prepared.identities} identities in "
+        f"{destination}" + (f" ({prepared.found_before} were done before)" if prepared.found_before else "")
+    )
+    if prepared.dropped:
+        rows = [[str(count), reason, REASONS[reason]] for reason, count in prepared.dropped.items()]
+        output.put_table(["dropped", "reason", ""], rows)
+    if prepared.others:
+        output.say(f"note: {prepared.others} files are no pictures and were passed over")
+    if prepared.links:
+        output.say(f"note: {prepared.links} links to folders or out of SRC were not followed")
+    if missing := prepared.landmarks_without_photo:
+        output.say(
+            f"note: {len(missing)} lines of landmarks are for photos that are not there "
+            f"(such as {missing[0]})"
+        )
+    if prepared.removed:
+        output.say(f"note: {prepared.removed} faces were removed, whose photos are gone or changed")
+    if suspects := prepared.suspects:
+        first = suspects[0]
+        output.say(
+            f"note: {len(suspects)} photos look like another of the same person (such as {first.file} and "
+            f"{first.other}): see suspects.csv"
+        )
+    output.say("mislabelled photos were not looked for: that takes a recognition model")
+    output.put_fields({"table": prepared.table, "sample": prepared.sheet})
+
+
+def _figures(prepared: "Prepared") -> dict[str, object]:
+    return {
+        "photos": prepared.photos,
+        "kept": prepared.kept,
+        "identities": prepared.identities,
+        "dropped": prepared.dropped,
+        "done_before": prepared.found_before,
+        "other_files": prepared.others,
+        "removed": prepared.removed,
+        "links_not_followed": prepared.links,
+        "landmarks_without_photo": len(prepared.landmarks_without_photo),
+        "near_duplicates": len(prepared.suspects),
+        "table": str(prepared.table),
+        "sample": str(prepared.sheet) if prepared.sheet else None,
+    }
