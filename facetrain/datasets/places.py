@@ -35,7 +35,7 @@ class Places:
         while True:
             name = f"{stem}-{number}{suffix}" if number > 1 else stem + suffix
             try:
-                with (place / name).open("xb", buffering=0) as file:
+                with (place / name).open("xb") as file:
                     file.write(data)
             except FileExistsError:  # also where the file system takes A and a for one
                 number += 1
