@@ -14,6 +14,9 @@ PERIOD = Duration.minutes(5)
 # The launcher's own, in contract.OWN_METRICS_NAMESPACE with the dimension Stage.
 REJECTED = "ManifestRejected"
 WAITING = "WaitingForCapacity"
+EXPIRED = "DataPastExpiry"
+# The longest between two counts of it (settings.reconcile_minutes): the alarm stays up, and mails once.
+EXPIRED_PERIOD = Duration.days(1)
 
 
 @dataclass(frozen=True)
@@ -30,18 +33,21 @@ def _sqs(queue: str, metric: str) -> cloudwatch.Metric:
     return _metric("AWS/SQS", metric, cloudwatch.Stats.MAXIMUM, QueueName=queue)
 
 
-def _metric(namespace: str, metric: str, statistic: str, **dimensions: str) -> cloudwatch.Metric:
+def _metric(
+    namespace: str, metric: str, statistic: str, *, period: Duration = PERIOD, **dimensions: str
+) -> cloudwatch.Metric:
     return cloudwatch.Metric(
         namespace=namespace,
         metric_name=metric,
         statistic=statistic,
-        period=PERIOD,
+        period=period,
         dimensions_map=dimensions,
     )
 
 
-def _own(stage: str, metric: str) -> cloudwatch.Metric:
-    return _metric(contract.OWN_METRICS_NAMESPACE, metric, cloudwatch.Stats.SUM, Stage=stage)
+def _own(stage: str, metric: str, period: Duration = PERIOD) -> cloudwatch.Metric:
+    namespace = contract.OWN_METRICS_NAMESPACE
+    return _metric(namespace, metric, cloudwatch.Stats.SUM, period=period, Stage=stage)
 
 
 def _function(stage: str, metric: str) -> cloudwatch.Metric:
@@ -80,6 +86,13 @@ def watched(stage: str) -> list[Watched]:
             _own(stage, REJECTED),
             1,
             f"A manifest was refused: {contract.REJECTION_NAME} beside it says why.",
+        ),
+        Watched(
+            "DataPastExpiry",
+            _own(stage, EXPIRED, EXPIRED_PERIOD),
+            1,
+            "A dataset lies in the inputs bucket past its expires_at: delete it in all versions, or renew its "
+            f"basis. {names.launcher_log_group(stage)} names it (past its expiry).",
         ),
         Watched(
             "FailedJobs",

@@ -9,11 +9,12 @@ from collections import Counter
 from typing import Any
 
 from launch_training import rejection
-from launch_training.adapters import Aws
+from launch_training.adapters import Aws, Revision
 from launch_training.events import Submission, Sweep
 from launch_training.launch import Launch, Status, launch
 from launch_training.log import decision, failure
-from training.jobs import contract
+from training.jobs import contract, governance
+from training.jobs.manifest import decode
 from training.jobs.platform import Platform
 from training.jobs.uri import S3Uri
 
@@ -48,6 +49,7 @@ def _mend(folder: S3Uri, top: S3Uri, platform: Platform, aws: Aws) -> str:
             aws.queue.send(Sweep(folder.key).message())
         return NO_MANIFEST
     submission = Submission(location, newest.version_id, newest.etag)
+    _tell_of_ended_basis(location, newest, aws)
     if _was_started(Launch.of(submission, newest, platform, aws)):
         rejection.clear(location, newest, aws)
         return HAS_ITS_JOB
@@ -59,6 +61,18 @@ def _mend(folder: S3Uri, top: S3Uri, platform: Platform, aws: Aws) -> str:
     if outcome.status is Status.REFUSED:
         rejection.reject(location, newest, outcome.problems, aws)
     return outcome.status
+
+
+def _tell_of_ended_basis(manifest: S3Uri, drop: Revision, aws: Aws) -> None:
+    """Count data that lies there although its basis has ended, and log which: to delete it is for people."""
+    stored = aws.store.read(manifest, drop)
+    try:
+        ended = stored and governance.end_of(decode(stored.body)["governance"]["expires_at"]) <= aws.now()
+    except (LookupError, TypeError, ValueError):
+        return  # it names no end, or is no manifest, which the rejection tells
+    if ended:
+        aws.notices.count("DataPastExpiry")
+        decision("past its expiry", manifest=manifest)
 
 
 def _was_started(drop: Launch) -> bool:

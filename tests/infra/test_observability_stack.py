@@ -60,7 +60,10 @@ def test_every_alarm_says_what_to_do_and_tells_the_topic(stage: Assembly) -> Non
     alarms = {it.properties["AlarmName"]: it.properties for it in stage.of_kind("AWS::CloudWatch::Alarm")}
     assert set(alarms) == {
         f"facetrain-{stage.stage}-{name}"
-        for name in ("DeadLetters", "LauncherErrors", "LaunchQueueAge", "RejectedManifests", "FailedJobs")
+        for name in (
+            *("DeadLetters", "LauncherErrors", "LaunchQueueAge"),
+            *("RejectedManifests", "DataPastExpiry", "FailedJobs"),
+        )
     }
     for alarm in alarms.values():
         assert alarm["AlarmActions"] == [{"Ref": topic}]
@@ -94,9 +97,15 @@ def counted_by_the_launcher() -> set[str]:
     }
 
 
-def test_the_alarm_counts_the_metric_that_the_launcher_sends(stage: Assembly) -> None:
-    metric = stage.named("AWS::CloudWatch::Alarm", "RejectedManifests").properties["MetricName"]
+@pytest.mark.parametrize("alarm", ["RejectedManifests", "DataPastExpiry"])
+def test_the_alarm_counts_the_metric_that_the_launcher_sends(stage: Assembly, alarm: str) -> None:
+    metric = stage.named("AWS::CloudWatch::Alarm", alarm).properties["MetricName"]
     assert metric in counted_by_the_launcher()
+
+
+def test_data_past_its_expiry_is_told_once_and_not_at_every_look_round(stage: Assembly) -> None:
+    """An alarm that is up already sends nothing: its period is as long as a look round may be away."""
+    assert stage.named("AWS::CloudWatch::Alarm", "DataPastExpiry").properties["Period"] == 24 * 3600
 
 
 def test_the_dashboard_shows_jobs_launcher_and_what_waits(stage: Assembly) -> None:

@@ -112,3 +112,44 @@ def test_the_whole_block_is_in_the_jobs_record_and_all_but_the_contact_in_its_ta
     assert "facetrain:contact" not in tags
     record = world.read_json(f"outputs/staff/{name}/job.json", PLATFORM.outputs_bucket)
     assert record["governance"] == block
+
+
+def counted(world: World) -> list[str]:
+    return [metric["MetricName"] for metric in world.metrics]
+
+
+@pytest.mark.parametrize("days", [0, 1])
+def test_data_that_lies_there_past_its_expiry_is_counted_and_named_at_each_look_round(
+    world: World, capsys: pytest.CaptureFixture[str], days: int
+) -> None:
+    deliver(world, object_created(world.put(KEY, LAST_DAY)))
+    world.time += days * DAY
+    assert sweep(world) == {"has its job": 1}
+    assert counted(world) == ["DataPastExpiry"] * days
+    lines = [line for line in capsys.readouterr().out.splitlines() if "past its expiry" in line]
+    assert [KEY in line for line in lines] == [True] * days
+
+
+def test_data_of_a_refused_manifest_is_counted_too(world: World) -> None:
+    world.time += DAY
+    world.put(KEY, LAST_DAY)
+    sweep(world)
+    sweep(world)
+    assert counted(world) == ["DataPastExpiry", "ManifestRejected", "DataPastExpiry"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "not JSON",
+        "[]",
+        {"governance": []},
+        {"governance": {"expires_at": 7}},
+        {"governance": {"expires_at": "x"}},
+    ],
+)
+def test_a_manifest_that_names_no_end_is_past_none(world: World, body: Any) -> None:
+    world.time += 10_000 * DAY
+    world.put(KEY, body)
+    assert sweep(world) == {"refused": 1}
+    assert counted(world) == ["ManifestRejected"]

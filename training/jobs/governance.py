@@ -41,7 +41,7 @@ def within_basis(resources: Resources, section: Mapping[str, str], now: float) -
     """The same machines for no longer than the basis holds, so that no job works on after its end."""
     if EXPIRY not in section:
         return resources
-    hours = max(MIN_HOURS, (_end_of(section[EXPIRY]) - now) / 3600)
+    hours = max(MIN_HOURS, (end_of(section[EXPIRY]) - now) / 3600)
     return replace(
         resources,
         max_runtime_hours=min(hours, resources.max_runtime_hours),
@@ -61,7 +61,7 @@ def _wrong(name: str, section: Mapping[str, Any], now: float) -> str:
     if name != EXPIRY:
         return ""
     try:
-        expired = _end_of(value) <= now
+        expired = end_of(value) <= now
     except ValueError:
         return f'"{value}" is not a date: write one such as "{EXAMPLES[EXPIRY]}"'
     return (
@@ -71,7 +71,7 @@ def _wrong(name: str, section: Mapping[str, Any], now: float) -> str:
     )
 
 
-def _end_of(text: str) -> int:
+def end_of(text: str) -> int:
     """When the day is over. Raises ValueError where `text` is no date such as 2027-06-30."""
     day = datetime.date.fromisoformat(text)
     if day.isoformat() != text:  # 20270630 and 2027-W26-3 name days, too
