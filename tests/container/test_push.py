@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -55,7 +56,9 @@ def registry(connection: Connection, engine: Engine) -> Iterator[Registry]:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    return make_checkout(tmp_path)
+    made = make_checkout(tmp_path)
+    (made / ".venv").symlink_to(sys.prefix)
+    return made
 
 
 def build_and_push(
