@@ -91,8 +91,8 @@ def watched(stage: str) -> list[Watched]:
             "DataPastExpiry",
             _own(stage, EXPIRED, EXPIRED_PERIOD),
             1,
-            "A dataset lies in the inputs bucket past its expires_at: delete it in all versions, or renew its "
-            f"basis. {names.launcher_log_group(stage)} names it (past its expiry).",
+            "A dataset lies in the inputs bucket past its expires_at. Delete it in all versions, or renew "
+            f"its basis: {names.launcher_log_group(stage)} names it (past its expiry).",
         ),
         Watched(
             "FailedJobs",
