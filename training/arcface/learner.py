@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from training.arcface import hardware, optimizer, schedule
+from training.arcface.augment.augmenter import Drawn
 from training.arcface.backbones import EMBEDDING_SIZE, build
 from training.arcface.distributed import World
 from training.arcface.head import MarginHead
@@ -23,11 +24,16 @@ from training.arcface.settings import Settings
 AT_ONCE = 32
 
 
-def to_input(pixels: NDArray[Any], device: torch.device, flips: NDArray[Any] | None = None) -> Tensor:
+def to_input(
+    pixels: NDArray[Any],
+    device: torch.device,
+    flips: NDArray[Any] | None = None,
+    changes: Drawn | None = None,
+) -> Tensor:
     """uint8 (n, 112, 112, 3) to normalised float (n, 3, 112, 112) on the device.
 
-    Mirrored where `flips`, (n,) bool, says. Bytes travel, not floats, and bytes are mirrored: that halves the
-    time. The result is channels_last because the pixels are.
+    Mirrored where `flips`, (n,) bool, says, then changed as drawn. Bytes travel, not floats, and bytes are
+    mirrored: that halves the time. The result is channels_last because the pixels are.
     """
     images = torch.from_numpy(pixels).to(device, non_blocking=True)
     made = torch.empty(images.shape, device=device)
@@ -35,6 +41,8 @@ def to_input(pixels: NDArray[Any], device: torch.device, flips: NDArray[Any] | N
     for start in range(0, len(pixels), at_once):
         few = slice(start, start + at_once)
         turned = images[few] if flips is None else _mirrored(images[few], flips[few])
+        if changes is not None:
+            turned = changes[few].apply(turned)
         made[few].copy_(turned).div_(127.5).sub_(1)
     return made.permute(0, 3, 1, 2)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.arcface import best, schedule, trouble
+from training.arcface.augment.augmenter import Augmenter, Drawn
 from training.arcface.data.order import batches
 from training.arcface.data.store import Dataset
 from training.arcface.errors import StoppedError, TrainingError
@@ -37,6 +38,7 @@ class _Batch:
     step: int
     pixels: NDArray[Any]
     flips: NDArray[Any] | None
+    changes: Drawn
     labels: NDArray[Any]
 
 
@@ -66,6 +68,7 @@ class Loop:
         self.settings, self.world = learner.settings, learner.world
         self.stop, self.save, self.verify, self.log = stop, save, verify, log
         self.keep_best, self.reload, self.trackers = keep_best, reload, trackers or Trackers()
+        self.augmenter = Augmenter(self.settings, self.world.device)
         self.counts = plan.counts(self.world.size)
         self.losses, self.throughput = Losses(), Throughput()
         self.saved_at = time.monotonic()
@@ -124,7 +127,8 @@ class Loop:
         for step, indices, flips in batches(plan.images, plan.batch, self.settings.seed, first, plan.total):
             pixels, taken = self.dataset.images.take(indices[mine])
             flipped = flips[mine] if self.settings.flip else None
-            yield _Batch(step, pixels, flipped, self.dataset.listing.labels[taken])
+            changes = self.augmenter.draw(step, len(indices))[mine]
+            yield _Batch(step, pixels, flipped, changes, self.dataset.listing.labels[taken])
 
     def _parts(self, batch: _Batch) -> Iterator[tuple[Tensor, Tensor]]:
         """One after the other, so that the device holds one part's images as floats."""
@@ -132,7 +136,7 @@ class Loop:
         for first, last in pairwise(bounds):
             rows = slice(first, last)
             flips = None if batch.flips is None else batch.flips[rows]
-            images = to_input(batch.pixels[rows], device, flips)
+            images = to_input(batch.pixels[rows], device, flips, batch.changes[rows])
             yield images, torch.from_numpy(batch.labels[rows]).to(device)
 
     def _rate(self, step: int) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 from training.arcface import finetune, hardware, outputs, tracking, trouble, weights
 from training.arcface.about import About
+from training.arcface.augment.augmenter import described
 from training.arcface.best import LAST
 from training.arcface.channels import Data, load_data
 from training.arcface.distributed import World
@@ -117,7 +118,7 @@ def _learner(
     compiled = hardware.compiles(settings.compile, world.device, images, settings.network)
     log(
         f"plan steps={plan.total} steps_per_epoch={plan.per_epoch} batch={plan.batch} parts={plan.parts} "
-        f"compile={compiled}"
+        f"compile={compiled} augment={described(settings)}"
     )
     if note := trouble.warning(settings.optimizer, settings.lr, plan.batch):
         log(note)

@@ -131,6 +131,12 @@ ARCFACE_KNOBS: Mapping[str, Knob] = {
         maximum=1,
     ),
     "flip": Knob(bool, True, "mirror images at random"),
+    "crop": Knob(float, 0.0, "chance of a shift and zoom", minimum=0, maximum=1),
+    "low_res": Knob(float, 0.0, "chance of a low resolution", minimum=0, maximum=1),
+    "colour": Knob(float, 0.0, "chance of another brightness, contrast and saturation", minimum=0, maximum=1),
+    "blur": Knob(float, 0.0, "chance of a blur, out of focus or moved", minimum=0, maximum=1),
+    "jpeg": Knob(float, 0.0, "chance of what a JPEG file loses", minimum=0, maximum=1),
+    "mask": Knob(float, 0.0, "chance of a drawn mask over mouth and nose", minimum=0, maximum=1),
     "precision": Knob(
         str, "auto", "auto: bf16 where the device has it", choices=("auto", "fp32", "bf16", "fp16")
     ),
@@ -149,7 +155,11 @@ ARCFACE_KNOBS: Mapping[str, Knob] = {
         int, 0, "stop after so many verifications without a better one; 0: never", minimum=0, maximum=1000
     ),
     "seed": Knob(
-        int, 0, "of the split, the order, the initial weights and the flips", minimum=0, maximum=2**31 - 1
+        int,
+        0,
+        "of the split, the order, the initial weights, the flips and other changes",
+        minimum=0,
+        maximum=2**31 - 1,
     ),
     "workers": Knob(int, -1, "decoding threads; -1: one per processor", minimum=-1, maximum=256),
     "checkpoint_seconds": Knob(float, 600.0, "time between checkpoints", above=0, maximum=86400),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # One name for each use of the seed, so that no two draw the same numbers.
-ORDER, FLIPS, SPLIT, PAIRS, STATISTICS, CENTRES, SAMPLE = range(7)
+ORDER, FLIPS, SPLIT, PAIRS, STATISTICS, CENTRES, SAMPLE, CHANGES = range(8)
 
 
 def generator(seed: int, use: int, *position: int) -> np.random.Generator:
