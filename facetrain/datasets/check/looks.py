@@ -19,7 +19,7 @@ NEIGHBOURS = 4  # compared in each of the sorted rows
 MOST_BITS = 8  # that may differ for a pair to be looked at: a copy saved anew differs in 5 or fewer
 MOST_DIFFERENCE = 4.0  # grey levels on average: two photographs of one sitting (AT&T) differ by 5.2 or more
 FLAT = 4.0  # standard deviation in grey levels: below it there is nothing to compare
-MOST_PAIRS = 100_000  # looked at: more are no accident, and would take minutes
+MOST_PAIRS = 20_000  # looked at, the nearest first: more are no accident, and would take minutes
 
 _Hashes = NDArray[np.uint64]
 

@@ -57,12 +57,22 @@ def _part(channel: str, listing: Listing, inside: Path) -> Part:
     reader = listing.reader()
     if listing.spans is None:
         return Part(channel, listing.files, _Inside(reader, listing, inside), listing)
+    for shard in listing.spans.shards:
+        if _leads_out(listing.root / shard, inside.resolve()):
+            raise DataError(f"channels.{channel}: {shard} {_LINK}")
     return Part(channel, listing.files, reader, listing)
 
 
 def _of_bin(path: Path, file: str) -> Part:
     encoded, _ = bins.read_encoded(path, f"channels.validation: {file}")
     return Part("validation", [f"{file}/{number}" for number in range(len(encoded))], _BinSource(encoded))
+
+
+_LINK = "is a link out of the folder: copy the file"
+
+
+def _leads_out(path: Path, inside: Path) -> bool:
+    return path.is_symlink() and not path.resolve().is_relative_to(inside)
 
 
 class _Inside:
@@ -72,9 +82,8 @@ class _Inside:
         self.reader, self.listing, self.inside = reader, listing, inside.resolve()
 
     def read(self, index: int) -> bytes:
-        path = self.listing.root / self.listing.files[index]
-        if path.is_symlink() and not path.resolve().is_relative_to(self.inside):
-            raise UnreadableError("is a link out of the folder: copy the file")
+        if _leads_out(self.listing.root / self.listing.files[index], self.inside):
+            raise UnreadableError(_LINK)
         return self.reader.read(index)
 
     def in_reading_order(self) -> Indices:
