@@ -1,5 +1,6 @@
 """Which images there are, and whose: folders for identities, a table of files, shards, or a .rec file."""
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from training.formats import records, shards
 from training.formats.errors import DataError
-from training.formats.files import Present, files_below, is_image
+from training.formats.files import Present, files_below, is_image, suffix_of
 from training.formats.labels import GROUPS_NAME, read_labels
 from training.formats.names import read_names
 from training.formats.places import FileReader, Reader, SpanReader, Spans
@@ -82,8 +83,8 @@ def find(images: Path, labels: Path | None, channel: str = "images", without: Se
     """The images of a channel, labelled by its folders or by a table.
 
     labels: the labels channel's folder or its table, if the job has one; else labels.csv in the images' own
-    folder is taken. without: folders in it, relative, to pass over. Raises DataError where there are no images, or
-    no identities can be told.
+    folder is taken. without: folders in it, relative, to pass over. Raises DataError where there are no
+    images, or no identities can be told.
     """
     if not images.is_dir():
         raise DataError(f"channels.{channel}: {images} does not exist: name an S3 prefix that holds images")
@@ -91,7 +92,7 @@ def find(images: Path, labels: Path | None, channel: str = "images", without: Se
     files = [file for file in files if not file.startswith(tuple(f"{folder}/" for folder in without))]
     notes = [f"folder_links_not_followed={links}"] if links else []
     table = table_of(images, labels)
-    packed = [file for file in files if Path(file).suffix.lower() in (shards.SUFFIX, records.SUFFIX)]
+    packed = [file for file in files if suffix_of(file) in (shards.SUFFIX, records.SUFFIX)]
     if packed:
         return _from_packed(images, files, packed, table, channel)
     if table is not None:
@@ -164,15 +165,16 @@ def _from_folders(
     if not images:
         raise DataError(f"channels.{channel}: no images among {len(files)} files{_archive_hint(files)}")
     depth = _common_depth(images)
-    loose = {file for file in images if len(Path(file).parts) <= depth + 1}
+    loose = {file for file in images if file.count("/") <= depth}
     if len(loose) == len(images):
         raise DataError(
             f"channels.{channel}: {len(images)} images lie in one folder and nothing says whose they are: "
             f"put them in a folder for each identity, or add a labels channel with columns file,identity"
         )
-    pairs = [(file, file.split("/")[depth]) for file in images if file not in loose]
+    # Interned: one string for each identity, not for each image.
+    pairs = [(file, sys.intern(file.split("/", depth + 1)[depth])) for file in images if file not in loose]
     notes = [*notes, *([f"images_outside_folders={len(loose)}"] if loose else [])]
-    deeper = sum(len(Path(file).parts) > depth + 2 for file, _ in pairs)
+    deeper = sum(file.count("/") > depth + 1 for file, _ in pairs)
     if deeper:
         # Said aloud, because train/anna/1.jpg would make "train" a person.
         notes.append(f"images_in_deeper_folders={deeper} identity_is_folder_level={depth + 1}")
@@ -181,7 +183,7 @@ def _from_folders(
 
 def _common_depth(files: Sequence[str]) -> int:
     """How many folders wrap all identities: 1 for att_faces/s1/1.pgm, att_faces/s2/1.pgm, …"""
-    folders = [Path(file).parts[:-1] for file in files]
+    folders = [Path(folder).parts for folder in {file.rpartition("/")[0] for file in files}]
     depth = 0
     while all(len(parts) > depth + 1 for parts in folders) and len({parts[depth] for parts in folders}) == 1:
         depth += 1
