@@ -151,9 +151,9 @@ class OneImage:
         return np.arange(300)
 
 
-def test_an_image_takes_sixty_bytes() -> None:
+def test_an_image_takes_fifty_bytes() -> None:
     arrays = [value for value in vars(Scanned.empty(1000)).values() if isinstance(value, np.ndarray)]
-    assert sum(array.nbytes for array in arrays) / 1000 <= 60
+    assert sum(array.nbytes for array in arrays) / 1000 <= 50
     found = scan(OneImage(), 300, lambda _: None)
     assert (found.width == 112).all()
     assert len(np.unique(found.digest, axis=0)) == 1

@@ -173,8 +173,8 @@ def _copies(found: Found) -> Report:
     near = alike(images)
     between = [pair for pair in near.pairs if images.part[list(pair)].any()]
     inside = [pair for pair in near.pairs if not images.part[list(pair)].any()]
-    differing = [bool(images.label[a] != images.label[b]) for a, b in inside]
-    inside = [inside[number] for number in np.argsort(differing, kind="stable")[::-1]]
+    mislabelled = [pair for pair in inside if images.label[pair[0]] != images.label[pair[1]]]
+    same = [pair for pair in inside if images.label[pair[0]] == images.label[pair[1]]]
     people = set(found.listing.identities)
     shared = sorted(
         {name for part in found.parts[1:] if part.listing for name in part.listing.identities} & people
@@ -188,9 +188,9 @@ def _copies(found: Found) -> Report:
         },
         "near_duplicates": {
             "pairs": len(inside),
-            "across_identities": sum(differing),
+            "across_identities": len(mislabelled),
             "not_compared": near.left_out,
-            "listed": _groups(images, inside),
+            "listed": _groups(images, mislabelled + same),
         },
         "leaks": {
             "images": int(leaked.sum()),

@@ -1,7 +1,7 @@
-"""Reads and decodes every image once, as the trainer will, and keeps 60 bytes of each.
+"""Reads and decodes every image once, as the trainer will, and keeps 50 bytes of each.
 
 Decoding and hashing release Python's lock, so threads keep all processors busy; what is left is done for a
-chunk of images at once. Results are arrays, not objects: a million images take 60 MB.
+chunk of images at once. Results are arrays, not objects: a million images take 50 MB.
 """
 
 import hashlib
