@@ -84,7 +84,8 @@ def _prepared(
     done: Done,
 ) -> Prepared:
     photos = found.photos
-    open_tasks = [_task(photo, table) for photo in photos if not _is_done(photo, wanted, journal)]
+    tasks = [_task(photo, table) for photo in photos]
+    open_tasks = [task for task in tasks if not _is_done(task, wanted, journal)]
     before = len(photos) - len(open_tasks)
     done(before, len(photos))
     plan = Plan(wanted.source, wanted.destination, wanted.detector, wanted.form, wanted.min_eyes)
@@ -114,12 +115,13 @@ def _prepared(
     )
 
 
-def _is_done(photo: Photo, wanted: Wanted, journal: Journal) -> bool:
+def _is_done(task: Task, wanted: Wanted, journal: Journal) -> bool:
+    photo = task.photo
     row = journal.rows.get(photo.file)
-    if row is None or row.stamp != stamp(wanted.source / photo.file):
+    if row is None or row.stamp != stamp(wanted.source / photo.file, task.face):
         return False
     if not row.kept:
-        return True
+        return row.reason != "no_identity" or not photo.face
     # Its name may be another now, where photos of nearly the same name have come or gone.
     is_its_name = row.face == photo.face + SUFFIXES[wanted.form]
     return is_its_name and (wanted.destination / row.face).is_file()
@@ -180,10 +182,11 @@ def _files(wanted: Wanted) -> Iterator[tuple[str, Path]]:
 
 
 def _options(wanted: Wanted) -> dict[str, Any]:
-    """What faces depend on, files by their content: another would make another dataset."""
-    digests = {option: hashlib.sha256(path.read_bytes()).hexdigest() for option, path in _files(wanted)}
-    return digests | {
+    """What all faces depend on. What tables say is asked photo by photo: they grow with the photos."""
+    detector = wanted.detector and hashlib.sha256(wanted.detector.read_bytes()).hexdigest()
+    return {
         "SRC": str(wanted.source.resolve()),
+        "--detector": detector,
         "--format": wanted.form,
         "--min-eyes": wanted.min_eyes,
     }

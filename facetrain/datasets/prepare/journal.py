@@ -6,12 +6,14 @@ DEST/.prepare/prepare.csv       the same for people, at the end
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from facetrain.errors import InputError
+from training.formats.landmarks import Face
 
 FOLDER = ".prepare"  # hidden: neither uploaded nor trained on
 NAME = "journal.jsonl"
@@ -22,7 +24,7 @@ class Row:
     """One photo. Sizes, boxes and landmarks are in pixels of the upright photo.
 
     face: the file in DEST, empty where the photo was dropped; reason: one of choice.REASONS, and detail
-    what is to be said of this photo; stamp: its size and time of change, by which a new photo is told;
+    what is to be said of this photo; stamp: by which it is told whether to do it anew;
     look: a hash of what it looks like, hexadecimal.
     """
 
@@ -43,13 +45,15 @@ class Row:
         return bool(self.face)
 
 
-def stamp(path: Path) -> str:
-    """Changes with the file; empty for one that is gone."""
+def stamp(path: Path, face: Face | None) -> str:
+    """Changes with the file and with what a table says of it; empty for a file that is gone."""
     try:
         status = path.stat()
     except OSError:
         return ""
-    return f"{status.st_size}-{status.st_mtime_ns}"
+    points = None if face is None or face.points is None else face.points.tolist()
+    said = zlib.crc32(repr((face is None, points)).encode())
+    return f"{status.st_size}-{status.st_mtime_ns}-{said:08x}"
 
 
 class Journal:

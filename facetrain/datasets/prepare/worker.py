@@ -50,7 +50,7 @@ class Worker:
     def __call__(self, task: Task) -> Row:
         """Writes the face and says so, or says why not. Raises OSError where DEST cannot be written."""
         path = self.plan.source / task.photo.file
-        row = Row(task.photo.file, stamp(path))
+        row = Row(task.photo.file, stamp(path, task.face))
         try:
             self._check(task)
             aligned, row = self._aligned(task, read_bytes(path), row)
