@@ -11,6 +11,7 @@ import pytest
 from facetrain.datasets import unpack as unpacking
 from facetrain.datasets.index import damaged, read_index
 from facetrain.datasets.pack import pack
+from facetrain.datasets.shard_writer import header
 from facetrain.datasets.unpack import unpack
 from tests.formats.test_records import record
 from tests.formats.test_records import write as write_rec
@@ -83,6 +84,16 @@ def test_the_bytes_of_a_shard_are_those_of_every_other_machine(tmp_path: Path) -
     index = pack(tmp_path / "photos", tmp_path / "packed", seed=1).index
     # Of this code on Linux with Python 3.11 and NumPy 2: a change of it is a change of everybody's datasets.
     assert index.shards[0].sha256 == "1a9c43606432d56c2883857f556b121da7d145cb4f03297a38e17324ddcf1529"
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 8**11 - 1, 8**11])
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "anna lee/1.cls", "a" * 100, "a" * 101, f"{'a' * 90}/{'b' * 90}", "zoë.jpg"]
+)
+def test_headers_are_those_of_the_standard_library(name: str, size: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = size
+    assert header(name, size) == member.tobuf(tarfile.PAX_FORMAT)
 
 
 def test_another_seed_is_another_order_of_the_same_images(tmp_path: Path) -> None:
