@@ -3,7 +3,7 @@
 packed/
   000000.tar, 000001.tar, …
   identities.csv    class,identity
-  left_out.csv      file,reason: what was not packed; only where there is something
+  left_out.csv      file,reason: what was not packed; only where there is something; not in the index
   index.json        last of all
 """
 

@@ -21,7 +21,6 @@ from training.formats.names import NAMES_TABLE
 
 MEGABYTE = 10**6
 SHARD_MB, SHARD_MB_LIMIT = 192, 256
-TABLES = (NAMES_TABLE, LEFT_OUT_NAME)
 SHOWN = 10  # of those left out, on the screen
 
 
@@ -83,7 +82,7 @@ def pack(
             identities=int(present.sum()),
             bytes=sum(shard.bytes for shard in writer.written),
             shards=tuple(writer.written),
-            tables=tuple(table(folder, name) for name in TABLES if (folder / name).is_file()),
+            tables=(table(folder, NAMES_TABLE),),
         )
         write_index(folder, index)
     return Outcome(index, leave_out.count, leave_out.first, found.notes)
