@@ -79,7 +79,7 @@ class _Bar:
 
 
 def _put(report: Report) -> None:
-    output.put_fields({name: visible(str(value)) for name, value in _figures(report)})
+    output.put_fields({name: output.visible(str(value)) for name, value in _figures(report)})
     bars = report["images_per_identity"]["histogram"]
     most = max(bar["identities"] for bar in bars)
     output.put("\nimages of one identity")
@@ -89,7 +89,7 @@ def _put(report: Report) -> None:
     for title, lines, count in _details(report):
         output.put(f"\n{title}")
         for line in lines[:SHOWN]:
-            output.put(f"  {visible(line)}")
+            output.put(f"  {output.visible(line)}")
         if count > SHOWN:
             output.put(f"  … {count - SHOWN:,} more (--json lists up to 1,000)")
     for title, sentences in (("harm", report["harm"]), ("advice", report["advice"])):
@@ -165,8 +165,3 @@ def _details(report: Report) -> Iterator[tuple[str, Sequence[str], int]]:
 def _line(group: Report) -> str:
     more = group["images"] - min(3, len(group["files"]))
     return " = ".join(group["files"][:3]) + (f" and {more:,} more" if more else "")
-
-
-def visible(text: str) -> str:
-    """Names come from archives and tables too: what a terminal would act on is written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

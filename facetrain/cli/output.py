@@ -39,8 +39,13 @@ def fail(message: str, name: str = "facetrain") -> int:
 def refuse(error: ProblemsError) -> int:
     """The problems, one a line, `place: message`."""
     for problem in error.problems:
-        say(str(problem))
+        say("\n".join(map(visible, str(problem).split("\n"))))
     return REFUSED
+
+
+def visible(text: str) -> str:
+    """Names come from archives and tables too: what a terminal would act on is written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager

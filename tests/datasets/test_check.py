@@ -206,6 +206,21 @@ def test_an_image_of_a_verification_set_in_training_is_a_leak(tmp_path: Path) ->
     assert report["leaks"]["images"] == 2
 
 
+def test_images_of_a_list_of_pairs_need_no_identities(tmp_path: Path) -> None:
+    people(tmp_path / "images", {"anna": 2, "ben": 2})
+    put(tmp_path / "validation" / "pairs.csv", b"first,second,same\na.png,b.png,1\n")
+    put(tmp_path / "validation" / "a.png", encoded(100))
+    put(tmp_path / "validation" / "b.png", encoded(0))
+    report = checked(tmp_path)
+    assert report["validation"] == {"images": 2, "identities": 0}
+    assert (report["leaks"]["images"], report["leaks"]["identities"]) == (1, 0)
+
+
+def test_a_table_beside_a_rec_is_said_not_to_be_read(tmp_path: Path) -> None:
+    (rec.write(tmp_path / "data", rec.faces()) / "labels.csv").write_text("file,identity\n1.jpg,anna\n")
+    assert "1 table beside .rec files, which is not read" in " ".join(checked(tmp_path / "data")["advice"])
+
+
 def test_a_folder_of_people_may_lie_beside_its_validation(tmp_path: Path) -> None:
     people(tmp_path, {"anna": 2, "ben": 2})
     put(tmp_path / "validation" / "carl" / "1.png", encoded(100))

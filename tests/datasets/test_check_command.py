@@ -83,6 +83,12 @@ def test_names_cannot_steer_the_terminal(tmp_path: Path, capsys: Said) -> None:
     assert r'"\x1b[2Janna" has characters that cannot be seen' in out
 
 
+def test_nor_can_those_that_a_refusal_names(tmp_path: Path, capsys: Said) -> None:
+    shard(tmp_path / "0.tar", {"\x1b[2Ja.png": encoded(1), "\x1b[2Ja.jpg": encoded(2)})
+    assert command(tmp_path) == 2
+    assert r'two images have the key "\x1b[2Ja"' in capsys.readouterr().err
+
+
 def test_long_lists_are_cut_with_their_number(tmp_path: Path, capsys: Said) -> None:
     people(tmp_path, {"anna": 2, "ben": 3})
     for number in range(25):

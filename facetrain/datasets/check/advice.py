@@ -103,6 +103,10 @@ _NOTES = {  # of the listing
     "images_outside_folders": ("image", "outside folders of identities: left out of training"),
     "images_in_deeper_folders": ("image", "in folders within identities: see that the level is right"),
     "labels_without_image": ("line", "of the table for files that are not there"),
+    "labels_table_not_read": (
+        "table",
+        "beside .rec files, which is not read: the records say whose they are",
+    ),
     "images_without_label": ("image", "without a line in the table: left out of training"),
 }
 

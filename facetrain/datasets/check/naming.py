@@ -101,4 +101,4 @@ def empty_folders(root: Path, listing: Listing, without: Sequence[str]) -> list[
 def notes_of(listing: Listing) -> Mapping[str, int]:
     """What the trainer's log will say of the listing, `name=count`."""
     words = [word.partition("=") for note in listing.notes for word in note.split()]
-    return {name: int(count) for name, _, count in words}
+    return {name: int(count) for name, _, count in words if count.isdigit()}
