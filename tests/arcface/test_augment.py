@@ -108,8 +108,8 @@ def test_what_one_change_draws_depends_on_seed_and_step_and_not_on_the_others() 
 
 
 def test_mirrored_and_changed_pixels_are_normalised_like_any() -> None:
-    pixels, flips = pictures(40).numpy(), np.arange(40) % 2 == 0
-    drawn = Augmenter(Settings(**OFTEN), CPU).draw(0, 40)
+    pixels, flips = pictures(12).numpy(), np.arange(12) % 2 == 0
+    drawn = Augmenter(Settings(**OFTEN), CPU).draw(0, 12)
     expected = drawn.apply(torch.from_numpy(np.where(flips[:, None, None, None], pixels[:, :, ::-1], pixels)))
     found = to_input(pixels, CPU, flips, drawn)
     torch.testing.assert_close(found, (expected.permute(0, 3, 1, 2) / 127.5 - 1))
@@ -241,6 +241,18 @@ def test_whole_parts_of_a_row_are_still_the_whole() -> None:
     assert (parts.sum(1) == 1).all()
     assert np.abs(parts.numpy() - weights).max() < 1 / 256
     assert ((parts * 256) == (parts * 256).round()).all()
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_the_ranks_of_a_loop_feed_together_what_one_would(ranks: int) -> None:
+    def fed(rank: int, ranks: int) -> Tensor:
+        loop, _ = loop_of(dataset(4, 5), Settings(batch_size=20, epochs=1, **OFTEN))
+        loop.world = World(rank, ranks)
+        loop.plan = replace(loop.plan, parts=2)
+        return torch.cat([images for batch in loop._batches() for images, _ in loop._parts(batch)])
+
+    together = torch.cat([fed(rank, ranks) for rank in range(ranks)])
+    assert torch.equal(together, fed(0, 1))
 
 
 # -- In training -------------------------------------------------------------------------------------------
