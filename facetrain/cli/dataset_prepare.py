@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415 - what a command needs is imported when it runs: --help must not wait for numpy
 
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,6 +48,14 @@ def prepare(
             metavar="FILE", help="Whose each photo is, where folders do not say it.", show_default=False
         ),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A recognition model (.onnx), to look for mislabelled photos.",
+            show_default=False,
+        ),
+    ] = None,
     form: Annotated[
         Form, typer.Option("--format", help="JPEG of quality 95 with all colours, or PNG.")
     ] = Form.JPEG,
@@ -66,11 +75,15 @@ def prepare(
             detector=detector,
             landmarks=landmarks,
             labels=labels,
+            model=model,
             form=form.value,
             min_eyes=min_eyes,
             processes=processes,
         )
-    _tell(prepared, destination, as_json)
+    if as_json:
+        output.put_json(_figures(prepared, looked=model is not None))
+    else:
+        _tell(prepared, destination, looked=model is not None)
     if not prepared.kept:
         raise typer.Exit(output.FAILED)
 
@@ -99,12 +112,9 @@ def _run(**wanted: object) -> "Prepared":
         )
 
 
-def _tell(prepared: "Prepared", destination: Path, as_json: bool) -> None:
+def _tell(prepared: "Prepared", destination: Path, looked: bool) -> None:
     from facetrain.datasets.prepare.choice import REASONS
 
-    if as_json:
-        output.put_json(_figures(prepared))
-        return
     output.say(
         f"{prepared.kept} of {prepared.photos} photos became faces of {prepared.identities} identities in "
         f"{destination}" + (f" ({prepared.found_before} were done before)" if prepared.found_before else "")
@@ -123,17 +133,27 @@ def _tell(prepared: "Prepared", destination: Path, as_json: bool) -> None:
         )
     if prepared.removed:
         output.say(f"note: {prepared.removed} faces were removed, whose photos are gone or changed")
-    if suspects := prepared.suspects:
-        first = suspects[0]
-        output.say(
-            f"note: {len(suspects)} photos look like another of the same person (such as {first.file} and "
-            f"{first.other}): see suspects.csv"
-        )
-    output.say("mislabelled photos were not looked for: that takes a recognition model")
+    _tell_suspects(prepared, looked=looked)
     output.put_fields({"table": prepared.table, "sample": prepared.sheet})
 
 
-def _figures(prepared: "Prepared") -> dict[str, object]:
+def _tell_suspects(prepared: "Prepared", looked: bool) -> None:
+    for kind, what in (
+        ("near_duplicate", "photos look like another one of their"),
+        ("mislabel", "photos look like another person than their"),
+    ):
+        if found := [one for one in prepared.suspects if one.kind == kind]:
+            first = found[0]
+            output.say(
+                f"note: {len(found)} {what} identity (such as {first.file} and "
+                f"{first.other}): see suspects.csv"
+            )
+    if not looked:
+        output.say("mislabelled photos were not looked for: that takes a recognition model (--model)")
+
+
+def _figures(prepared: "Prepared", looked: bool) -> dict[str, object]:
+    kinds = Counter(one.kind for one in prepared.suspects)
     return {
         "photos": prepared.photos,
         "kept": prepared.kept,
@@ -144,7 +164,8 @@ def _figures(prepared: "Prepared") -> dict[str, object]:
         "removed": prepared.removed,
         "links_not_followed": prepared.links,
         "landmarks_without_photo": len(prepared.landmarks_without_photo),
-        "near_duplicates": len(prepared.suspects),
+        "near_duplicates": kinds["near_duplicate"],
+        "mislabels": kinds["mislabel"] if looked else None,
         "table": str(prepared.table),
         "sample": str(prepared.sheet) if prepared.sheet else None,
     }

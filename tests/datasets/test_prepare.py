@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, save
 from PIL import Image
 
 from facetrain.cli.entry import run
@@ -70,8 +71,8 @@ FORMATS: dict[str, tuple[str, Callable[[Image.Image, Path], None]]] = {
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_common_format_becomes_the_same_face(album: Album, kind: str) -> None:
-    name, save = FORMATS[kind]
-    save(picture(), album.add(f"anna/{name}", b""))
+    name, write = FORMATS[kind]
+    write(picture(), album.add(f"anna/{name}", b""))
     prepared = album.prepare(form="png")
     assert (prepared.kept, prepared.dropped) == (1, {})
     (face,) = album.faces()
@@ -167,8 +168,36 @@ def test_near_duplicates_of_one_person_are_named(album: Album) -> None:
     album.add("anna/3.png", picture(3))
     album.add("ben/1.jpg")
     (suspect,) = album.prepare().suspects
-    assert (suspect.file, suspect.other) == ("anna/2.png", "anna/1.jpg")
+    assert (suspect.file, suspect.kind, suspect.other) == ("anna/2.png", "near_duplicate", "anna/1.jpg")
     assert "anna/2.png,near_duplicate,anna/1.jpg" in (album.destination / ".prepare/suspects.csv").read_text()
+
+
+def test_photos_that_look_like_someone_else_are_named_where_a_model_can_tell(
+    album: Album, tmp_path: Path
+) -> None:
+    colours = {"anna": (220, 30, 30), "ben": (30, 30, 220)}
+    for person, own in colours.items():
+        for number in range(4):
+            colour = colours["ben"] if (person, number) == ("anna", 2) else own
+            noise = np.random.default_rng(number).integers(-25, 25, (200, 220, 3))
+            album.add(f"{person}/{number}.png", Image.fromarray((noise + colour).astype(np.uint8)))
+    model = tmp_path / "colours.onnx"
+    tell_colours(model)
+    found = [one for one in album.prepare(model=model).suspects if one.kind == "mislabel"]
+    assert [(one.file, one.other) for one in found] == [("anna/2.png", "ben")]
+    assert "cosine 1.00 to that identity" in found[0].detail
+
+
+def tell_colours(path: Path) -> None:
+    """A recognition network that embeds a face as its mean colour."""
+    face = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, 112, 112])
+    embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", 3])
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["input"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["embedding"]),
+    ]
+    graph = helper.make_graph(nodes, "colours", [face], [embedding])
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
 
 
 def test_a_sheet_shows_a_sample_and_is_not_trained_on(album: Album) -> None:

@@ -154,6 +154,10 @@ def test_identities_that_climb_are_refused(album: Album, tmp_path: Path, identit
         (["gone", "out", "--landmarks", "landmarks.csv"], "SRC: gone is no folder"),
         (["in", "out", "--landmarks", "gone.csv"], "--landmarks: gone.csv does not exist"),
         (["in", "out", "--detector", "landmarks.csv"], "--detector: landmarks.csv is no SCRFD network"),
+        (
+            ["in", "out", "--landmarks", "landmarks.csv", "--model", "landmarks.csv"],
+            "embeds no 112x112 faces",
+        ),
         (["empty", "out", "--landmarks", "landmarks.csv"], "SRC: empty holds no pictures"),
     ],
 )

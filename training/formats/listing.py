@@ -164,7 +164,7 @@ def _from_folders(
 ) -> Listing:
     if not images:
         raise DataError(f"channels.{channel}: no images among {len(files)} files{_archive_hint(files)}")
-    depth = _common_depth(images)
+    depth = common_depth(images)
     loose = {file for file in images if file.count("/") <= depth}
     if len(loose) == len(images):
         raise DataError(
@@ -181,7 +181,7 @@ def _from_folders(
     return Listing.of(root, pairs, notes)
 
 
-def _common_depth(files: Sequence[str]) -> int:
+def common_depth(files: Sequence[str]) -> int:
     """How many folders wrap all identities: 1 for att_faces/s1/1.pgm, att_faces/s2/1.pgm, …"""
     folders = [Path(folder).parts for folder in {file.rpartition("/")[0] for file in files}]
     depth = 0

@@ -13,12 +13,14 @@ from typing import Any
 from facetrain.datasets.prepare import pool, report
 from facetrain.datasets.prepare.detector import Detector
 from facetrain.datasets.prepare.journal import FOLDER, Journal, stamp
+from facetrain.datasets.prepare.mislabels import Recogniser, mislabels
 from facetrain.datasets.prepare.photos import Photo, Photos, find_photos
 from facetrain.datasets.prepare.suspects import Suspect, near_duplicates
 from facetrain.datasets.prepare.worker import SUFFIXES, Plan, Task
 from facetrain.errors import InputError, OperationError
 from training.formats.errors import DataError
 from training.formats.landmarks import Landmarks, read_landmarks
+from training.formats.listing import common_depth
 
 Done = Callable[[int, int], None]  # of how many photos
 
@@ -32,6 +34,7 @@ class Wanted:
     detector: Path | None = None
     landmarks: Path | None = None
     labels: Path | None = None
+    model: Path | None = None  # a recognition network, which looks for mislabelled photos
     form: str = "jpeg"
     min_eyes: float = 8.0
     processes: int = 0  # 0: one for each core
@@ -62,10 +65,11 @@ def prepare(wanted: Wanted, done: Done = lambda _count, _of: None) -> Prepared:
     table = _landmarks(wanted)
     if wanted.detector:
         Detector(wanted.detector)  # what is wrong with it is said here, and not by every process
+    recogniser = Recogniser(wanted.model) if wanted.model else None
     try:
         journal = Journal(wanted.destination, _options(wanted))
         try:
-            return _prepared(wanted, found, table, journal, done)
+            return _prepared(wanted, found, table, journal, recogniser, done=done)
         finally:
             journal.close()
     except OSError as error:
@@ -81,6 +85,8 @@ def _prepared(
     found: Photos,
     table: Landmarks | None,
     journal: Journal,
+    recogniser: Recogniser | None,
+    *,
     done: Done,
 ) -> Prepared:
     photos = found.photos
@@ -96,13 +102,19 @@ def _prepared(
             done(count, len(photos))
     rows = [journal.rows[photo.file] for photo in photos]
     removed = _remove_stale(wanted.destination, journal.faces - {row.face for row in rows})
-    suspects = near_duplicates(rows)
+    kept = [row for row in rows if row.kept]
+    faces = [row.face for row in kept]
+    depth = common_depth(faces)
+    identities = [face.split("/")[depth] for face in faces]
+    suspects = near_duplicates(kept, identities)
+    if recogniser and kept:
+        suspects += mislabels(kept, identities, recogniser.embed(wanted.destination, faces, done))
     folder = wanted.destination / FOLDER
     report.write_suspects(folder, suspects)
     return Prepared(
         photos=len(rows),
-        kept=sum(row.kept for row in rows),
-        identities=len({row.face.split("/")[0] for row in rows if row.kept}),
+        kept=len(kept),
+        identities=len(set(identities)),
         dropped=dict(Counter(row.reason for row in rows if not row.kept).most_common()),
         found_before=before,
         others=found.others,
@@ -152,7 +164,12 @@ def _check(wanted: Wanted) -> None:
         raise InputError.because(
             "--detector", "give either --detector (an SCRFD network, .onnx) or --landmarks (a table)"
         )
-    needed = {"numpy", "PIL", "simplejpeg", *(("insightface", "onnxruntime") if wanted.detector else ())}
+    needed = {
+        "numpy",
+        "PIL",
+        "simplejpeg",
+        *(("insightface", "onnxruntime") if wanted.detector or wanted.model else ()),
+    }
     if missing := sorted(name for name in needed if importlib.util.find_spec(name) is None):
         raise OperationError(
             f'preparing photos takes the packages of the extra "data", and {", ".join(missing)} '
@@ -176,6 +193,7 @@ def _files(wanted: Wanted) -> Iterator[tuple[str, Path]]:
         ("--detector", wanted.detector),
         ("--landmarks", wanted.landmarks),
         ("--labels", wanted.labels),
+        ("--model", wanted.model),
     ):
         if path is not None:
             yield option, path

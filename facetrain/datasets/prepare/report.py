@@ -48,8 +48,8 @@ def write_table(folder: Path, rows: Iterable[Row]) -> Path:
 
 
 def write_suspects(folder: Path, suspects: Iterable[Suspect]) -> Path:
-    lines = [["file", "kind", "other", "bits_of_256"]]
-    lines += [[found.file, "near_duplicate", found.other, str(found.bits)] for found in suspects]
+    lines = [["file", "kind", "other", "detail"]]
+    lines += [[found.file, found.kind, found.other, found.detail] for found in suspects]
     return _put_csv(folder / SUSPECTS, lines)
 
 

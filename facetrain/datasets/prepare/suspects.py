@@ -1,9 +1,8 @@
 """Photos of one person that look the same."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -16,19 +15,19 @@ ALIKE = 20
 
 @dataclass(frozen=True)
 class Suspect:
-    """Two photos of one person; bits: of 256, in which their looks differ."""
+    """A photo to look at: near_duplicate of `other`, a photo, or mislabel, more like `other`, a person."""
 
     file: str
+    kind: str
     other: str
-    bits: int
+    detail: str
 
 
-def near_duplicates(rows: Iterable[Row]) -> list[Suspect]:
-    """Each kept photo with the first earlier one of the same person that looks like it."""
+def near_duplicates(rows: Sequence[Row], identities: Sequence[str]) -> list[Suspect]:
+    """Each of the kept photos with the earlier one of the same person that it looks most like."""
     people: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        if row.kept:
-            people[str(PurePosixPath(row.face).parent)].append(row)
+    for row, identity in zip(rows, identities, strict=True):
+        people[identity].append(row)
     return [suspect for own in people.values() for suspect in _within(own)]
 
 
@@ -38,4 +37,6 @@ def _within(rows: list[Row]) -> Iterator[Suspect]:
         bits = np.bitwise_count(looks[:place] ^ looks[place]).sum(1)
         nearest = int(bits.argmin())
         if bits[nearest] <= ALIKE:
-            yield Suspect(rows[place].file, rows[nearest].file, int(bits[nearest]))
+            yield Suspect(
+                rows[place].file, "near_duplicate", rows[nearest].file, f"{bits[nearest]} of 256 bits differ"
+            )
