@@ -106,7 +106,7 @@ def _figures(report: Report) -> Iterator[tuple[str, object]]:
     yield "images", f"{report['images']:,}"
     yield "identities", f"{report['identities']:,}"
     yield "of one identity", f"{each['min']:,} to {each['max']:,} images, median {each['median']:g}"
-    yield "bytes", f"{output.size(report['bytes'])} in {report['files']:,} files"
+    yield "bytes", f"{output.size(report['bytes'])} in {report['files']:,} file{'s' * (report['files'] != 1)}"
     yield "formats", ", ".join(f"{name} {count:,}" for name, count in formats.items())
     kinds = ("112x112", "smaller", "larger", "not_square")
     yield "sizes", ", ".join(f"{sizes[kind]:,} {kind.replace('_', ' ')}" for kind in kinds)
@@ -144,9 +144,12 @@ def _details(report: Report) -> Iterator[tuple[str, Sequence[str], int]]:
     names = [f'"{one["name"]}" {one["reason"]}' for one in report["names"]["listed"]]
     groups, near, leaks = report["duplicate_groups"], report["near_duplicates"], report["leaks"]
     gaps = report["class_gaps"] or {"first": [], "missing": 0}
+    index = report["index"] or {"listed": [], "damaged": 0}
+    changed = [f"{one['name']} {one['reason']}" for one in index["listed"]]
     copies = groups["within_identities"] + groups["across_identities"]
     lists = (
         ("unreadable", unreadable, report["unreadable"]),
+        ("not as the index says", changed, index["damaged"]),
         ("the same image", [_line(group) for group in groups["listed"]], copies),
         ("nearly the same image", [_line(group) for group in near["listed"]], near["pairs"]),
         (

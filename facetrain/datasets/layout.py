@@ -6,6 +6,8 @@ from pathlib import Path
 from facetrain.errors import InputError
 from training.jobs import contract, manifest
 
+CELEBA_TABLE = "identity_CelebA.txt"
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -35,6 +37,7 @@ def layout_of(directory: Path) -> Layout:
                 str(own), f'channels.images: "{named.get("images")}" is no folder on this machine'
             )
         labels = _below(directory, named["labels"]) if "labels" in named else _table(directory)
+        labels = labels or _table(images)
         return Layout(images, labels, _folder(_below(directory, named.get("validation", "validation/"))))
     others = tuple(name for name in contract.CHANNELS if name not in contract.REQUIRED_CHANNELS)
     return Layout(directory, _table(directory), _folder(directory / "validation"), others)
@@ -59,7 +62,7 @@ def _below(directory: Path, named: str) -> Path | None:
 
 
 def _table(directory: Path) -> Path | None:
-    for name in ("labels", "labels.csv", "labels.tsv", "labels.txt"):
+    for name in ("labels", "labels.csv", "labels.tsv", "labels.txt", CELEBA_TABLE):
         if (directory / name).exists():
             return directory / name
     return None

@@ -164,6 +164,13 @@ def test_a_table_says_whose_the_images_are(tmp_path: Path) -> None:
     assert report["listing"] == {"labels_without_image": 1, "images_without_label": 1}
 
 
+def test_the_list_of_celeba_says_whose_the_images_are(tmp_path: Path) -> None:
+    for number in range(3):
+        put(tmp_path / "images" / f"{number}.png", encoded(number))
+    (tmp_path / "identity_CelebA.txt").write_text("0.png 2880\n1.png 2937\n2.png 2937\n")
+    assert checked(tmp_path)["identities"] == 2
+
+
 def dataset(root: Path) -> Path:
     people(root / "images", {"anna": 2, "ben": 2})
     for number, name in enumerate(("carl", "dora")):

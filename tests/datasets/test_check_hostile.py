@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from facetrain.datasets.check.report import LISTED
+from facetrain.datasets.pack import pack
 from facetrain.errors import InputError
 from tests.datasets.faces import encoded, people, put
 from tests.datasets.test_check import checked
@@ -55,6 +56,20 @@ def test_a_rec_that_is_cut_short_or_disagrees_with_its_idx_is_refused(
     rec.damaged(rec.write(tmp_path, rec.faces()), how)
     with pytest.raises(InputError, match=message):
         checked(tmp_path)
+
+
+def test_a_packed_dataset_that_changed_since_harms(tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    pack(people(tmp_path / "photos", {"anna": 2, "ben": 2}), packed)
+    assert checked(packed)["index"] == {"files": 2, "damaged": 0, "listed": []}
+    path = packed / "000000.tar"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1  # behind the last image: the trainer would not see it
+    path.write_bytes(data)
+    report = checked(packed)
+    (one,) = report["index"]["listed"]
+    assert one == {"name": "000000.tar", "reason": "has another SHA-256 than index.json says"}
+    assert report["harm"] == ["1 file not as the index says: copy again, or pack the dataset anew"]
 
 
 def test_a_validation_shard_that_is_cut_short_is_refused(tmp_path: Path) -> None:

@@ -43,9 +43,11 @@ def _download(listing: Listing, files: int) -> Report:
 def harm(report: Read) -> list[str]:
     """What would spoil the training or its figures."""
     across, leaks = report["duplicate_groups"]["across_identities"], report["leaks"]
+    broken = report["index"]["damaged"] if report["index"] else 0
     found = [
         (report["identities"] < 2, f"{many(report['identities'], 'identity')}: training needs two and more"),
         (report["unreadable"], f"{many(report['unreadable'])} that cannot be read: left out of training"),
+        (broken, f"{many(broken, 'file')} not as the index says: copy again, or pack the dataset anew"),
         (across, f"{many(across)} in several identities: at most one of the labels is right"),
         (
             leaks["images"],

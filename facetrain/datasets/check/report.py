@@ -14,6 +14,7 @@ from facetrain.datasets.check.advice import advice, estimates, harm
 from facetrain.datasets.check.copies import Images, Runs, alike
 from facetrain.datasets.check.scan import Scanned, scan
 from facetrain.datasets.check.sources import Part, training_part, validation_parts
+from facetrain.datasets.index import Index, damaged, read_index
 from facetrain.datasets.layout import Layout, layout_of
 from facetrain.errors import InputError
 from training.formats.decode import SIZE
@@ -60,6 +61,7 @@ def check(directory: Path, watching: Watching, images_per_second: float | None =
     try:
         parts = [training_part(layout, directory)]
         parts += validation_parts(layout.validation, directory) if layout.validation else []
+        index = read_index(layout.images)
     except DataError as error:
         raise InputError.because(str(directory), str(error)) from None
     watching.start(sum(len(part.files) for part in parts))
@@ -67,6 +69,7 @@ def check(directory: Path, watching: Watching, images_per_second: float | None =
     watching.stage("comparing")
     found = Found(layout, parts, scanned)
     report = {"directory": str(directory), **_training(found), **_validation(found), **_copies(found)}
+    report["index"] = _index(layout.images, index, watching) if index else None
     report |= estimates(found.listing, report, images_per_second)
     report["harm"] = harm(report)
     report["advice"] = advice(report)
@@ -155,6 +158,13 @@ def _sizes(seen: Scanned) -> Report:
 def _formats(seen: Scanned) -> dict[str, int]:
     counts = np.bincount(seen.format[seen.format >= 0], minlength=len(seen.formats))
     return dict(Counter(dict(zip(seen.formats, counts.tolist(), strict=True))).most_common())
+
+
+def _index(folder: Path, index: Index, watching: Watching) -> Report:
+    """Whether a packed dataset is still what was packed: every shard is read once more."""
+    watching.stage("reading checksums")
+    wrong = [_named(*file) for file in damaged(folder, index)]
+    return {"files": len(index.files()), "damaged": len(wrong), "listed": wrong[:LISTED]}
 
 
 def _validation(found: Found) -> Report:
