@@ -68,6 +68,9 @@ def prepare(
     as_json: AsJson = False,
 ) -> None:
     """Make aligned 112x112 faces of photos. Run it again to go on after an interruption."""
+    from facetrain.datasets.prepare.needs import check_packages
+
+    check_packages(networks=bool(detector or model))
     with output.refusals(as_json):
         prepared = _run(
             source=source,
@@ -92,15 +95,7 @@ def _run(**wanted: object) -> "Prepared":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    try:
-        from facetrain.datasets.prepare.command import Wanted, prepare
-    except ModuleNotFoundError as error:
-        from facetrain.errors import OperationError
-
-        raise OperationError(
-            f'preparing photos takes the packages of the extra "data", and {error.name} is not installed: '
-            f"`pip install 'facetrain[data]'`, or `make setup` in a checkout"
-        ) from None
+    from facetrain.datasets.prepare.command import Wanted, prepare
 
     console = Console(stderr=True)
     columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -257,8 +257,10 @@ def test_the_detector_finds_real_faces_in_small_tight_and_large_photos(tmp_path:
     with Image.open(SHARED / "group_photo.jpg") as image:
         image.save(source / "group" / "all.png")
         image.crop((720, 300, 880, 520)).resize((1600, 2200)).save(source / "group" / "one.png")
+    Image.new("RGB", (1, 2000)).save(source / "group" / "sliver.png")
+    Image.new("L", (1, 1)).save(source / "group" / "dot.png")
     prepared = prepare(Wanted(source, tmp_path / "out", detector=DETECTOR, processes=1))
-    assert (prepared.kept, prepared.dropped) == (10, {"several_faces": 1})
+    assert (prepared.kept, prepared.dropped) == (10, {"no_face": 2, "several_faces": 1})
     rows = [json.loads(line) for line in (tmp_path / "out/.prepare/journal.jsonl").read_text().splitlines()]
     one = next(row for row in rows if row.get("file") == "group/one.png")
     assert 400 < one["eyes"] < 520

@@ -177,12 +177,12 @@ def test_what_cannot_be_prepared_is_refused_in_a_sentence(
     assert not album.destination.exists()
 
 
-def test_a_missing_package_is_named_with_the_remedy(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "simplejpeg" else name)
-    with pytest.raises(
-        OperationError, match=r"simplejpeg is not installed: `pip install 'facetrain\[data\]'`"
-    ):
-        album.prepare()
+def test_a_missing_package_is_named_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "insightface" else name)
+    assert run(["dataset", "prepare", "in", "out", "--detector", "x.onnx"]) == 1
+    assert "insightface is not installed: `pip install 'facetrain[data]'`" in capsys.readouterr().err
 
 
 def test_photos_that_give_no_face_at_all_are_a_failure(

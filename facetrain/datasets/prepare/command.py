@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import importlib.util
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -163,18 +162,6 @@ def _check(wanted: Wanted) -> None:
     if (wanted.detector is None) == (wanted.landmarks is None):
         raise InputError.because(
             "--detector", "give either --detector (an SCRFD network, .onnx) or --landmarks (a table)"
-        )
-    needed = {
-        "numpy",
-        "PIL",
-        "simplejpeg",
-        *(("insightface", "onnxruntime") if wanted.detector or wanted.model else ()),
-    }
-    if missing := sorted(name for name in needed if importlib.util.find_spec(name) is None):
-        raise OperationError(
-            f'preparing photos takes the packages of the extra "data", and {", ".join(missing)} '
-            f"{'is' if len(missing) == 1 else 'are'} not installed: `pip install 'facetrain[data]'`, or "
-            f"`make setup` in a checkout"
         )
     if not wanted.source.is_dir():
         raise InputError.because("SRC", f"{wanted.source} is no folder")

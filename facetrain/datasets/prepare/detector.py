@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from facetrain.datasets.prepare.network import refusing, session
 from facetrain.errors import InputError
 from training.formats.alignment import Points
 
 THRESHOLD = 0.5
 # A longer side is halved, and so on, before the network scales it to its own input, which skips pixels.
 _LONGEST = 1280
+_SLENDER = 100
 
 
 @dataclass(frozen=True)
@@ -35,21 +37,12 @@ class Detector:
 
     def __init__(self, path: Path):
         """Raises InputError where the file is no SCRFD network with landmarks."""
-        import onnxruntime  # noqa: PLC0415 - half a second, and not there without the extra
-        from insightface.model_zoo.scrfd import SCRFD  # noqa: PLC0415
+        from insightface.model_zoo.scrfd import SCRFD  # noqa: PLC0415 - a second to import
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            self._network: Any = SCRFD(model_file=str(path), session=session)
+        with refusing("--detector", path, "is no SCRFD network"):
+            self._network: Any = SCRFD(model_file=str(path), session=session(path, threads=1))
             self._network.prepare(-1, **({} if self._network.input_size else {"input_size": (640, 640)}))
             usable = bool(self._network.use_kps) and self._detect(Image.new("RGB", (64, 64))) is not None
-        except Exception as error:  # noqa: BLE001 - whatever its readers say of it, it is no such network
-            raise InputError.because(
-                "--detector", f"{path} is no SCRFD network ({_first_line(error)})"
-            ) from None
         if not usable:
             raise InputError.because("--detector", f"{path} finds no landmarks: take an SCRFD model with kps")
 
@@ -68,6 +61,8 @@ class Detector:
         return [self._moved(face, border, factor) for face in found]
 
     def _detect(self, picture: Image.Image) -> list[Found]:
+        if max(picture.size) > _SLENDER * min(picture.size):
+            return []  # it would be scaled to no width at all
         boxes, points = self._network.detect(
             np.ascontiguousarray(np.asarray(picture)[..., ::-1]), det_thresh=THRESHOLD
         )
@@ -82,7 +77,3 @@ class Detector:
         # The centre of the first of `factor` averaged pixels lies before the centre of their average.
         points = (face.points - border) * factor + (factor - 1) / 2
         return Found((left, top, right, bottom), face.score, points)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facetrain.datasets.prepare.journal import Row
+from facetrain.datasets.prepare.network import refusing, session
 from facetrain.datasets.prepare.suspects import Suspect
-from facetrain.errors import InputError
 from training.formats.decode import SIZE, UnreadableError, decode, read_bytes
 
 LEAST = 3  # faces of a person: of two, neither is more likely to be the wrong one
@@ -23,17 +23,12 @@ class Recogniser:
 
     def __init__(self, path: Path):
         """Raises InputError where the file is no network of 112x112 faces."""
-        import onnxruntime  # noqa: PLC0415 - half a second, and not there without the extra
-        from insightface.model_zoo.arcface_onnx import ArcFaceONNX  # noqa: PLC0415
+        from insightface.model_zoo.arcface_onnx import ArcFaceONNX  # noqa: PLC0415 - a second to import
 
-        try:
-            session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-            self._network: Any = ArcFaceONNX(model_file=str(path), session=session)
+        with refusing("--model", path, "embeds no 112x112 faces"):
+            self._network: Any = ArcFaceONNX(model_file=str(path), session=session(path, threads=0))
             self._batch = 1 if isinstance(self._network.input_shape[0], int) else _BATCH
             self._embed(np.zeros((1, SIZE, SIZE, 3), np.uint8))
-        except Exception as error:  # noqa: BLE001 - whatever its readers say of it, it is no such network
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise InputError.because("--model", f"{path} embeds no 112x112 faces ({reason})") from None
 
     def embed(self, destination: Path, faces: Sequence[str], done: Callable[[int, int], None]) -> Embeddings:
         """Of each face; zeros for one that somebody took away."""

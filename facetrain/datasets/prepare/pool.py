@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -52,10 +51,7 @@ def _begin(plan: Plan) -> None:
     global _worker  # noqa: PLW0603 - the pool gives no other place to keep what a process holds
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which ends the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - the pool's own talk is no one's
-        sys.stdout = nowhere
-        _worker = Worker(plan)
-    sys.stdout = sys.__stdout__
+    _worker = Worker(plan)
 
 
 def _end_with_parent() -> None:
