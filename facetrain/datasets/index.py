@@ -53,20 +53,21 @@ def write_index(folder: Path, index: Index) -> None:
 
 
 def read_index(folder: Path) -> Index | None:
-    """None where there is none. Raises DataError where it cannot be understood."""
+    """None where there is none, or it is another tool's. Raises DataError where it cannot be understood."""
     path = folder / INDEX_NAME
     if not path.is_file():
         return None
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        given, version = document["format"], document["version"]
-        if given == FORMAT and version == VERSION:
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            return None
+        version = document["version"]
+        if version == VERSION:
             return _index(document)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{INDEX_NAME} is damaged: copy it again, or pack the dataset anew") from None
     raise DataError(
-        f"{INDEX_NAME} is of {given!r} version {version!r}, and {FORMAT!r} version {VERSION} is read: "
-        f"install the facetrain that wrote it"
+        f"{INDEX_NAME} is of version {version!r}, and {VERSION} is read: use the facetrain that wrote it"
     )
 
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from facetrain.datasets.aside import new_folder
 from facetrain.datasets.index import Index, damaged, read_index
+from facetrain.datasets.layout import layout_of
 from facetrain.datasets.places import Places
 from facetrain.datasets.signatures import image_suffix
 from facetrain.datasets.source import key_of, read_source, refused
 from facetrain.errors import InputError
-from training.formats import bins
+from training.formats import bins, records, shards
 from training.formats.decode import UnreadableError
 from training.formats.errors import DataError
 
@@ -99,7 +100,9 @@ def _verified(source: Path) -> Index | None:
 
     Of a single shard, too, if its index lies beside it: then only that shard counts.
     """
-    folder = source if source.is_dir() else source.parent
+    folder = source.parent if source.is_file() else layout_of(source).images
+    if source.suffix.lower() == records.SUFFIX or not any(folder.glob(f"*{shards.SUFFIX}")):
+        return None
     try:
         index = read_index(folder)
     except DataError as error:

@@ -247,10 +247,21 @@ def flip_a_bit_of_names(path: Path) -> None:
             "SRC: x.tar is not in index.json",
         ),
         (flip_a_bit_of_names, "SRC: identities.csv has another SHA-256"),
-        (lambda path: path.with_name("index.json").write_text("[]"), "SRC: index.json is damaged"),
         (
-            lambda path: path.with_name("index.json").write_text('{"format": "x", "version": 9}'),
-            "SRC: index.json is of 'x' version 9",
+            lambda path: path.with_name("index.json").write_text('{"format": "facetrain-sh'),
+            "SRC: index.json is damaged",
+        ),
+        (
+            lambda path: path.with_name("index.json").write_text(
+                '{"format": "facetrain-shards", "version": 1}'
+            ),
+            "SRC: index.json is damaged",
+        ),
+        (
+            lambda path: path.with_name("index.json").write_text(
+                '{"format": "facetrain-shards", "version": 9}'
+            ),
+            "SRC: index.json is of version 9, and 1 is read",
         ),
     ],
 )
@@ -266,6 +277,24 @@ def test_what_is_not_as_the_index_says_is_not_unpacked(
     assert (code, found[: len(message)]) == (2, message)
     assert len(found.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_checksums_count_where_the_shards_lie_in_a_datasets_images(
+    tmp_path: Path, packed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "staff").mkdir()
+    packed.rename(tmp_path / "staff" / "images")
+    assert unpack(tmp_path / "staff", tmp_path / "out").verified
+    flip_a_bit(tmp_path / "staff" / "images" / "000001.tar")
+    code, message = said(capsys, "unpack", tmp_path / "staff", tmp_path / "again")
+    assert (code, message[:47]) == (2, "SRC: 000001.tar has another SHA-256 than index.")
+
+
+def test_the_index_of_another_tool_is_no_business_of_ours(tmp_path: Path, packed: Path) -> None:
+    before = content(packed)
+    (packed / "index.json").write_text('{"__kind__": "wids-shard-index-v1"}')
+    assert not unpack(packed, tmp_path / "out").verified
+    assert content(tmp_path / "out") == before
 
 
 # -- where it may be written ---------------------------------------------------------------------------------
