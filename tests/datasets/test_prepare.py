@@ -153,6 +153,15 @@ def test_the_table_of_a_run_is_a_table_of_landmarks(album: Album, tmp_path: Path
     assert np.abs(np.asarray(first).astype(int) - np.asarray(second)).max() <= 1
 
 
+def test_a_picture_that_a_list_calls_aligned_is_taken_whole(album: Album) -> None:
+    album.add("anna/1.png", picture(size=(224, 224)), points=None)
+    album.table.write_text("1\tanna/1.png\t0\n")
+    assert album.prepare(form="png").kept == 1
+    with Image.open(album.destination / "anna/1.png") as face:
+        expected = picture(size=(224, 224)).resize((112, 112), Image.Resampling.BICUBIC)
+        assert np.abs(np.asarray(face).astype(int) - np.asarray(expected)).max() <= 1
+
+
 def test_a_table_says_whose_loose_photos_are(album: Album, tmp_path: Path) -> None:
     for number in (1, 2):
         album.add(f"00000{number}.jpg", picture(number))

@@ -73,6 +73,18 @@ def test_other_options_are_noticed(album: Album) -> None:
         album.prepare(form="png", min_eyes=30.0)
 
 
+def test_two_runs_do_not_write_to_one_folder(album: Album) -> None:
+    wanted = Wanted(album.source, album.destination, landmarks=album.table, processes=1)
+
+    def begin_another(count: int, of: int) -> None:
+        if count == 2:
+            album.prepare()
+
+    with pytest.raises(InputError, match="another run is at work"):
+        prepare(wanted, begin_another)
+    assert album.prepare().kept == 6
+
+
 def test_what_lies_in_dest_already_is_left_alone(album: Album) -> None:
     album.destination.mkdir()
     (album.destination / "mine.txt").write_text("mine")

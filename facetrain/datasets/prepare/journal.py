@@ -4,6 +4,7 @@ DEST/.prepare/journal.jsonl     {"options": …}, then a row for each photo
 DEST/.prepare/prepare.csv       the same for people, at the end
 """
 
+import fcntl
 import json
 import os
 import zlib
@@ -74,6 +75,13 @@ class Journal:
             raise InputError.because("DEST", f"{destination} holds something already: name a new folder")
         folder.mkdir(parents=True, exist_ok=True)
         self._file: TextIO = self.path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise InputError.because(
+                "DEST", f"another run is at work in {destination}: wait for it"
+            ) from None
         if not self.rows and not self.path.stat().st_size:
             self._write({"options": dict(options)})
 
