@@ -173,3 +173,10 @@ def test_a_file_of_gigabytes_is_not_read(tmp_path: Path) -> None:
         file.truncate(10**10)
     with pytest.raises(UnreadableError, match="is larger than 512 MB"):
         read_image(tmp_path / "x.jpg")
+
+
+def test_a_page_to_be_printed_is_no_picture_and_starts_no_program() -> None:
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 112 112\n%%EndComments\nshowpage\n"
+    assert Image.open(io.BytesIO(page)).format == "EPS"
+    with pytest.raises(UnreadableError, match="is not an image that can be read"):
+        decode(page)

@@ -19,6 +19,8 @@ SIZE = 112
 BYTES_LIMIT = 512 * 2**20  # of one file: more is no photograph, and would fill the memory
 # 12,000 x 12,000 would take 432 MB as RGB: more than that is a scan or a bomb, not a face.
 PIXEL_LIMIT = 64_000_000
+# Of photographs, whatever a file is called. Pillow has more, and one of those starts Ghostscript (EPS).
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000", "TGA")
 # What Pillow's readers raise on files that are cut short or are not what they seem.
 _UNREADABLE = (
     OSError,
@@ -96,7 +98,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
         with image:
             yield image
     except UnreadableError:
