@@ -51,9 +51,11 @@ class NamedRepositorySynthesizer(DefaultStackSynthesizer):
     def synthesize(self, session: ISynthesisSession) -> None:
         super().synthesize(session)
         manifest = f"{self._bound_stack.artifact_id}.assets"
-        session.assembly.add_artifact(
-            manifest,
-            type=schema.ArtifactType.ASSET_MANIFEST,
-            properties=schema.AssetManifestProperties(file=f"{manifest}.json"),
-            dependencies=[self._registry.artifact_id],
-        )
+        # As plain values: aws-cdk-lib and a package that it needs both bring `aws_cdk.cloud_assembly_schema`, an
+        # installer may unpack them in either order, and the structures of one are not those of the other.
+        artifact = {
+            "type": schema.ArtifactType.ASSET_MANIFEST,
+            "properties": {"file": f"{manifest}.json"},
+            "dependencies": [self._registry.artifact_id],
+        }
+        jsii.invoke(session.assembly, "addArtifact", [manifest, artifact])
