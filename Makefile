@@ -15,7 +15,7 @@ demo: setup
 	facetrain demo
 
 test: setup
-	pytest -n 2
+	pytest -n 3  # one worker has the tests on the cloud, which mostly wait for it
 
 lint: setup
 	ruff check .
