@@ -51,8 +51,8 @@ class NamedRepositorySynthesizer(DefaultStackSynthesizer):
     def synthesize(self, session: ISynthesisSession) -> None:
         super().synthesize(session)
         manifest = f"{self._bound_stack.artifact_id}.assets"
-        # As plain values: aws-cdk-lib and a package that it needs both bring `cloud_assembly_schema`, an installer
-        # may unpack them in either order, and the structures of one are not those of the other.
+        # As plain values: aws-cdk-lib and a package that it needs both bring `cloud_assembly_schema`, an
+        # installer may unpack them in either order, and one's structures are not the other's.
         artifact = {
             "type": schema.ArtifactType.ASSET_MANIFEST,
             "properties": {"file": f"{manifest}.json"},
