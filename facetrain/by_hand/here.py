@@ -61,12 +61,9 @@ def model(job: LocalJob) -> str:
 
 def _have(engine: Engine, image: str, connection: Connection, say: Say) -> None:
     """The image in the engine: there already, or pulled, with a login where it is our registry's."""
-    try:
-        engine.run("image", "inspect", image)
-    except ImageError:
-        say(f"Pulling {image}")
-    else:
+    if engine.holds(image):
         return
+    say(f"Pulling {image}")
     try:
         if ".dkr.ecr" in image or image.startswith("localhost:"):
             registry = registry_of(connection)

@@ -32,6 +32,7 @@ class Engine:
         *arguments: str,
         input: str | None = None,  # noqa: A002  # as subprocess calls it
         program: str | None = None,  # other than the client
+        variables: Mapping[str, str] | None = None,  # for the program's environment
     ) -> str:
         """What `docker ARGUMENTS` writes to stdout. Raises ImageError with its last line, explained."""
         done = subprocess.run(  # noqa: S603  # no shell reads it
@@ -40,12 +41,20 @@ class Engine:
             capture_output=True,
             text=True,
             errors="replace",
-            env=self.environment(),
+            env={**self.environment(), **(variables or {})},
             check=False,
         )
         if done.returncode:
             raise ImageError(f"docker {arguments[0]}: {explain(done.stderr or done.stdout)}")
         return done.stdout
+
+    def holds(self, image: str) -> bool:
+        """Whether the engine has this image, so that nothing need be pulled or built."""
+        try:
+            self.run("image", "inspect", image)
+        except ImageError:
+            return False
+        return True
 
     def show(self, *arguments: str) -> None:
         """Run `docker ARGUMENTS` with its progress on our stderr, a bar where that is a terminal."""

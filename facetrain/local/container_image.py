@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from facetrain.client import Connection
-from facetrain.image.build import build, fingerprint, inspect
+from facetrain.image.build import build, fingerprint
 from facetrain.image.engine import Engine, ImageError, find_engine
 from facetrain.image.registry import digest_of, logged_in, push, registry_of
 from facetrain.local.clients import aws_environment
@@ -37,14 +37,13 @@ def tag(root: Path) -> str:
 def ensure_built(engine: Engine, root: Path, tag: str, progress: Progress) -> None:
     """Have the image in the engine. LocalCloudError where it cannot be built."""
     name = f"{NAME}:{tag}"
+    if engine.holds(name):
+        return
+    progress(f"Building the image {name} (minutes, the first time)")
     try:
-        inspect(engine, name)
-    except ImageError:
-        progress(f"Building the image {name} (minutes, the first time)")
-        try:
-            build(engine, root / CONTEXT, name, progress=steps(progress))
-        except ImageError as problem:
-            raise LocalCloudError(str(problem)) from problem
+        build(engine, root / CONTEXT, name, progress=steps(progress))
+    except ImageError as problem:
+        raise LocalCloudError(str(problem)) from problem
 
 
 def forget(port: int) -> None:

@@ -10,14 +10,12 @@ import json
 import logging
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from facetrain.image.engine import Engine, ImageError
-from facetrain.image.trouble import explain
 from facetrain.local.sagemaker import container_guard, images
 from facetrain.local.sagemaker.aws import Role
 from facetrain.local.sagemaker.errors import JobFailed
@@ -188,16 +186,10 @@ def _remove(engine: Engine, labels: Sequence[str]) -> None:
 
 def _or_failed(engine: Engine, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
     """Run docker for a job; JobFailed with what it says."""
-    done = subprocess.run(  # noqa: S603  # no shell reads it
-        [engine.client, *arguments],
-        env={**engine.environment(), **(variables or {})},
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        raise JobFailed(f"ClientError: docker {arguments[0]}: {explain(done.stderr)}")
+    try:
+        engine.run(*arguments, variables=variables)
+    except ImageError as error:
+        raise JobFailed(f"ClientError: {error}") from error
 
 
 def _facts(engine: Engine) -> dict[str, Any]:

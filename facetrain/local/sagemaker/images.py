@@ -117,13 +117,5 @@ def _pull(engine: Engine, name: str, check: Callable[[], None]) -> None:
                 process.kill()
                 process.wait()
         said.seek(0)
-        if process.returncode and not _is_here(engine, name):
+        if process.returncode and not engine.holds(name):
             raise ImageError(explain(said.read()))
-
-
-def _is_here(engine: Engine, name: str) -> bool:
-    try:
-        engine.run("image", "inspect", name)
-    except ImageError:
-        return False
-    return True
