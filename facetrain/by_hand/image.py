@@ -4,10 +4,9 @@ import re
 from pathlib import Path
 
 from facetrain.errors import InputError
+from facetrain.image import URI_FILE
 
-FILE = (
-    Path(__file__).resolve().parents[2] / "ecr_image_fullname.txt"
-)  # in the checkout, as it is written there
+FILE = Path(__file__).resolve().parents[2] / URI_FILE
 _DIGEST = re.compile(r"\S+/\S+@sha256:[0-9a-f]{64}")
 _ECR = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/(?P<name>[^:@]+)"

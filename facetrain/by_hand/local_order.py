@@ -64,7 +64,7 @@ def check(order: Order, connection: Connection, now: dt.datetime) -> LocalJob:
         raise InputError(problems)
     found = {name: place for name, place in channels.items() if place is not None}
     request = _request(order, image, found, output, settings, basis=basis)
-    request["TrainingJobName"] = f"{order.base_job_name}-{now:%Y%m%d-%H%M%S}"
+    request["TrainingJobName"] = orders.job_name(order.base_job_name, now)
     return LocalJob(image, found, output, request)
 
 

@@ -1,5 +1,6 @@
 """What was asked for, checked by the manifest's own tables, with each problem named by its option."""
 
+import datetime as dt
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -106,6 +107,11 @@ def check(order: Order) -> Checked:
         raise InputError(problems)
     found = {name: uri for name, uri in channels.items() if uri is not None}
     return Checked(order, image, found, inputs, output, settings, governance)
+
+
+def job_name(base: str, now: dt.datetime) -> str:
+    """`face-training-20260630-093000`: every run of the command starts a job of its own."""
+    return f"{base}-{now:%Y%m%d-%H%M%S}"
 
 
 def check_name(base: str) -> list[Problem]:

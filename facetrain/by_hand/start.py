@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from facetrain import jobs
 from facetrain.by_hand import account, sdk
 from facetrain.by_hand.inputs import IN_INPUTS, channel, channels_in
-from facetrain.by_hand.order import ALGORITHM, Checked, named, refused
+from facetrain.by_hand.order import ALGORITHM, Checked, job_name, named, refused
 from facetrain.client import Connection, Deployment, explain, is_missing
 from facetrain.errors import InputError, OperationError
 from facetrain.storage import Store
@@ -89,14 +89,9 @@ def job_of(checked: Checked, platform: Platform, now: dt.datetime) -> Job:
         checked.governance,
     )
     try:
-        return Job(build_request(manifest, platform, job_name(platform, now)), manifest, platform)
+        return Job(build_request(manifest, platform, job_name(platform.job_prefix, now)), manifest, platform)
     except RequestError as error:
         raise refused(error) from None
-
-
-def job_name(platform: Platform, now: dt.datetime) -> str:
-    """`face-training-20260630-093000`: every run of the command starts a job of its own."""
-    return f"{platform.job_prefix}-{now:%Y%m%d-%H%M%S}"
 
 
 def with_inputs(checked: Checked, store: Store) -> Checked:

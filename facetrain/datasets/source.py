@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from facetrain.datasets.layout import Layout, layout_of
+from facetrain.datasets.layout import CELEBA_TABLE, Layout, layout_of
 from facetrain.errors import InputError
 from training.formats import listing, records, shards
 from training.formats.decode import UnreadableError
@@ -13,7 +13,6 @@ from training.formats.errors import DataError
 from training.formats.listing import Listing
 from training.formats.shards import split_key
 
-CELEBA_TABLE = "identity_CelebA.txt"
 _CHANNEL = "images"
 
 
@@ -26,15 +25,18 @@ def read_source(source: Path, labels: Path | None = None) -> Listing:
     if labels is not None and not labels.is_file():
         raise InputError.because("--labels", f"{labels} is no file: name a table with columns file,identity")
     alone = source.suffix.lower() in (shards.SUFFIX, records.SUFFIX) and source.is_file()
-    layout = Layout(source.parent) if alone else layout_of(source)
-    celeba = layout.images / CELEBA_TABLE
-    table = labels or layout.labels or (celeba if celeba.is_file() else None)
+    layout = _beside(source) if alone else layout_of(source)
     try:
-        found = listing.find(layout.images, table, _CHANNEL, layout.without)
+        found = listing.find(layout.images, labels or layout.labels, _CHANNEL, layout.without)
     except DataError as error:
         raise refused(error) from None
     _refuse_climbing(found)
     return _only(found, source.name) if alone else found
+
+
+def _beside(file: Path) -> Layout:
+    celeba = file.with_name(CELEBA_TABLE)
+    return Layout(file.parent, celeba if celeba.is_file() else None)
 
 
 def refused(error: DataError) -> InputError:

@@ -10,8 +10,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from facetrain.cli import output
 from facetrain.client import Connection, explain
 from facetrain.errors import InputError, OperationError
+from facetrain.image import URI_FILE
 from facetrain.image.arguments import USAGE, parse
-from facetrain.image.command import URI_FILE, build_and_push
+from facetrain.image.command import build_and_push
 
 CHECKOUT = Path(__file__).absolute().parents[2]
 INTERRUPTED = 130

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from facetrain.client import Connection
+from facetrain.image import SBOM_FILE, URI_FILE
 from facetrain.image.arguments import Wanted, check_options
 from facetrain.image.build import build
 from facetrain.image.checks import check_builder, check_checkout, check_space
@@ -21,8 +22,6 @@ from facetrain.image.registry import (
 )
 from facetrain.image.trouble import ImageError
 
-URI_FILE = "ecr_image_fullname.txt"
-SBOM_FILE = "ecr_image_sbom.cdx.json"
 SBOM_IN_IMAGE = "/opt/facetrain/sbom.cdx.json"
 _ANEW = ("--no-cache", "--pull")  # who asks for these wants today's packages, not what was pushed before
 
