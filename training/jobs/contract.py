@@ -13,6 +13,9 @@ OUTPUTS_PREFIX = "outputs/"  # in the outputs bucket: outputs/<dataset>/<job>/..
 CHECKPOINTS_PREFIX = "checkpoints/"  # in the outputs bucket: checkpoints/<dataset>/<job>/
 MANIFEST_NAME = "manifest.json"
 REJECTION_NAME = "manifest.rejected.json"
+FORGOTTEN_PREFIX = "governance/forgotten/"  # in the inputs bucket, apart: inputs/ may expire
+FORGOTTEN_NAME = "forgotten.json"
+FORGOTTEN_KEY = FORGOTTEN_PREFIX + FORGOTTEN_NAME  # the deletion list
 JOB_RECORD_NAME = "job.json"
 OUTPUT_ARCHIVE_NAME = "output.tar.gz"  # of output/data, in <job>/output/
 REPORT_NAME = "report.html"  # in output/data
@@ -22,6 +25,7 @@ MANIFEST_KEY_PATTERN = f"{INPUTS_PREFIX}*/{MANIFEST_NAME}"  # as EventBridge's w
 CHANNELS = ("images", "labels", "landmarks", "cfg", "weights", "validation")
 REQUIRED_CHANNELS = ("images",)
 TRAIN_ARGS_NAME = "train-args.json"  # in the cfg channel
+FORGOTTEN_CHANNEL = "forgotten"  # ours to add: no manifest names it
 
 # -- The container's folders -------------------------------------------------------------------------------
 # SAGEMAKER_BASE_DIR is the training toolkit's own name for moving /opt/ml elsewhere; process jobs use it.
