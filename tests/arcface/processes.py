@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from tests.arcface.examples import TinyNetwork
-from training.arcface import main, trainer
+from training.arcface import trainer
 from training.arcface.settings import Settings
+from training.container import main
 from training.jobs import contract
 
 FORKS = multiprocessing.get_context("forkserver")

@@ -1,7 +1,7 @@
 """What a job is told of itself gets from the manifest to the trainer."""
 
 from tests.jobs.examples import PLATFORM, SMALLEST, parsed
-from training.arcface.about import About
+from training.container.about import About
 from training.jobs.request import build_request
 
 

@@ -18,7 +18,7 @@ from tests.arcface.processes import _NoOutputs, _tiny
 from tests.arcface.test_checkpoint import flip_a_bit
 from tests.formats.test_shards import png, shard
 from training.arcface import checkpoint, trainer
-from training.arcface.main import main
+from training.container.main import main
 from training.jobs import contract
 from training.jobs.contract import ContainerPaths
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from training.arcface.best import judge, value_of
-from training.arcface.errors import TrainingError
+from training.container.errors import TrainingError
 
 FIGURES = {"accuracy": 0.9, "eer": 0.1, "tar_at_far": {"1e-3": 0.7}, "refused": {"1e-4": "only 4000 pairs"}}
 

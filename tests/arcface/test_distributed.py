@@ -19,10 +19,10 @@ from tests.arcface import processes
 from tests.arcface.examples import write_job, write_pictures
 from tests.arcface.test_train import SMALL
 from training.arcface.distributed import Cluster, World
-from training.arcface.errors import TrainingError
 from training.arcface.launch import Meeting, free_port, run_ranks
 from training.arcface.settings import Settings
 from training.arcface.trainer import Job
+from training.container.errors import TrainingError
 from training.jobs.contract import ContainerPaths
 
 

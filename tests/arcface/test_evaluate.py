@@ -14,11 +14,11 @@ from torch import Tensor
 from tests.arcface.examples import TinyNetwork, dataset
 from training.arcface.data.store import CachedImages, Images
 from training.arcface.distributed import World
-from training.arcface.errors import TrainingError
 from training.arcface.verification.evaluate import BATCH, Evaluation, embeddings, evaluate
 from training.arcface.verification.groups import FEWEST_PAIRS, Groups, by_group
 from training.arcface.verification.identification import rank_1
 from training.arcface.verification.sets import EvaluationSet, of_identities
+from training.container.errors import TrainingError
 from training.jobs.algorithms import ARCFACE_METRICS
 
 

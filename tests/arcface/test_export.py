@@ -11,9 +11,9 @@ from insightface.model_zoo import get_model
 from tests.arcface.examples import REAL_DATA, TinyNetwork
 from training.arcface import backbones
 from training.arcface.backbones.vit import VisionTransformer
-from training.arcface.errors import TrainingError
 from training.arcface.export import export_onnx
 from training.arcface.learner import to_input
+from training.container.errors import TrainingError
 from training.formats.decode import decode
 
 

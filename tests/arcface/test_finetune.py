@@ -12,13 +12,13 @@ from tests.arcface.examples import TinyNetwork, dataset
 from training.arcface import finetune
 from training.arcface.data.store import Dataset
 from training.arcface.distributed import World
-from training.arcface.errors import StoppedError
 from training.arcface.finetune import LENGTH, start_centres
 from training.arcface.head import MarginHead
 from training.arcface.learner import Learner, to_input
 from training.arcface.settings import Settings
-from training.arcface.stopping import Stop
 from training.arcface.weights import Pretrained
+from training.container.errors import StoppedError
+from training.container.stopping import Stop
 from training.formats.listing import Listing
 
 IDENTITIES, IMAGES = 5, 3

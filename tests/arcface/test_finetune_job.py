@@ -10,8 +10,8 @@ from torch import nn
 from tests.arcface.examples import TinyNetwork, write_job, write_pictures
 from training.arcface.distributed import World
 from training.arcface.settings import Settings
-from training.arcface.stopping import Stop
 from training.arcface.trainer import Job, train
+from training.container.stopping import Stop
 from training.jobs.contract import ContainerPaths
 
 SETTINGS = Settings(epochs=1, batch_size=4, holdout_fraction=0, precision="fp32", lr=1e-6)

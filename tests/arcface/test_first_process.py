@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DIVIDED = """
 import ctypes, os, signal, sys, time
-from training.arcface import first_process
+from training.container import first_process
 
 def killed(number):
     print("killed by", number.name, flush=True)

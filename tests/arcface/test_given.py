@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.arcface.examples import write_job
-from training.arcface import given, main
-from training.arcface.errors import TrainingError
+from training.container import given, main
+from training.container.errors import TrainingError
 from training.jobs.config import ConfigError
 from training.jobs.contract import ContainerPaths
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from training.arcface import gpus
-from training.arcface.errors import TrainingError
-from training.arcface.gpus import Stack, check
+from training.container import gpus
+from training.container.errors import TrainingError
+from training.container.gpus import Stack, check
 
 OLD = Stack(
     driver="470.256.02", cuda="12.8", gpus=(), trouble="The NVIDIA driver is too old", torch="2.13.0+cu128"

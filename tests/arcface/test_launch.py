@@ -9,10 +9,10 @@ import pytest
 from tests.arcface.examples import write_job
 from training.arcface import launch
 from training.arcface.distributed import Cluster, World
-from training.arcface.errors import TrainingError
 from training.arcface.launch import free_port, joined, refuse_more_ranks_than, worlds_of_this_host
-from training.arcface.main import main
 from training.arcface.trainer import Job
+from training.container.errors import TrainingError
+from training.container.main import main
 from training.jobs import contract
 
 # What `torchrun --nnodes 2 --nproc-per-node 4` tells the second process of its second host.

@@ -10,11 +10,11 @@ import torch
 from tests.arcface.examples import TinyNetwork, dataset
 from training.arcface.data.store import Dataset
 from training.arcface.distributed import World
-from training.arcface.errors import TrainingError
 from training.arcface.learner import Learner, to_input
 from training.arcface.loop import Loop, Plan, Progress, ahead
 from training.arcface.settings import Settings
-from training.arcface.stopping import Stop
+from training.container.errors import TrainingError
+from training.container.stopping import Stop
 
 
 def loop_of(data: Dataset, settings: Settings, log: Callable[[str], None] = print) -> tuple[Loop, list[int]]:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from tests.arcface.examples import TinyNetwork, dataset
 from training.arcface.distributed import World
-from training.arcface.errors import StoppedError, TrainingError
 from training.arcface.learner import Learner
 from training.arcface.loop import Loop, Plan, Progress
 from training.arcface.settings import Settings
-from training.arcface.stopping import Stop
+from training.container.errors import StoppedError, TrainingError
+from training.container.stopping import Stop
 
 DATA = dataset(3, 4)
 EPOCHS: dict[str, Any] = {"batch_size": 6, "epochs": 6, "lr": 0.05, "log_interval": 1}

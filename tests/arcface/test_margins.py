@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.arcface.dense import MARGINS, Norms, batch
-from training.arcface.errors import TrainingError
 from training.arcface.margins import AdaFace, Margin, NormStatistics
 from training.arcface.settings import Settings
+from training.container.errors import TrainingError
 
 QUALITIES = (-1.0, -0.3, 0.0, 0.3, 1.0)
 WIDEST = {

@@ -8,7 +8,7 @@ import pytest
 
 from tests.arcface.test_learner import learner_of
 from training.arcface import outputs
-from training.arcface.errors import TrainingError
+from training.container.errors import TrainingError
 
 
 def free(monkeypatch: pytest.MonkeyPatch, mebibytes: int) -> None:

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.arcface.distributed import World
-from training.arcface.errors import TrainingError
 from training.arcface.plan import CURVE_POINTS, Plan
 from training.arcface.settings import Settings
+from training.container.errors import TrainingError
 
 
 def test_the_batch_is_that_of_all_ranks_and_parts_together() -> None:

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tests.arcface.examples import TinyNetwork, dataset
 from training.arcface import loop
 from training.arcface.distributed import World
-from training.arcface.errors import StoppedError
 from training.arcface.learner import Learner
 from training.arcface.loop import Loop, Plan, Progress
 from training.arcface.saving import Saver, fingerprint, prepare
 from training.arcface.settings import Settings
-from training.arcface.stopping import Stop
+from training.container.errors import StoppedError
+from training.container.stopping import Stop
 
 DATA = dataset(4, 5)
 SETTINGS = Settings(network="tiny", epochs=3, batch_size=6, lr=0.1, log_interval=2, warmup_epochs=0.5)

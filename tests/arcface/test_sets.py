@@ -11,10 +11,10 @@ from PIL import Image
 from tests.arcface.examples import dataset, picture, write_job, write_pictures
 from training.arcface.channels import Data, load_data
 from training.arcface.distributed import World
-from training.arcface.errors import TrainingError
 from training.arcface.settings import Settings
-from training.arcface.stopping import Stop
 from training.arcface.verification.sets import EvaluationSet, of_bin, of_identities
+from training.container.errors import TrainingError
+from training.container.stopping import Stop
 from training.jobs.contract import ContainerPaths
 
 

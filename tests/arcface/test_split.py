@@ -7,7 +7,7 @@ import pytest
 
 from training.arcface.data import split
 from training.arcface.data.order import batches
-from training.arcface.errors import TrainingError
+from training.container.errors import TrainingError
 from training.formats.listing import Listing
 
 

@@ -14,9 +14,9 @@ from tests.arcface.examples import write_job, write_pictures
 from tests.arcface.test_distributed import start_hosts
 from tests.arcface.test_train import SMALL
 from training.arcface import trainer
-from training.arcface.errors import StoppedEarlyError
-from training.arcface.main import main
-from training.arcface.stopping import Stop
+from training.container.errors import StoppedEarlyError
+from training.container.main import main
+from training.container.stopping import Stop
 from training.jobs import contract
 
 STOPPED = (contract.EXIT_STOPPED, -signal.SIGTERM)  # the second, where the process did not listen yet

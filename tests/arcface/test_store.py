@@ -9,7 +9,7 @@ import pytest
 from tests.arcface.examples import picture, write_pictures
 from training.arcface.data.store import Decoding, StreamedImages, open_dataset
 from training.arcface.distributed import World
-from training.arcface.errors import StoppedError, TrainingError
+from training.container.errors import StoppedError, TrainingError
 from training.formats.listing import find
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from training.arcface.about import About
-from training.arcface.errors import StoppedError
 from training.arcface.settings import Settings
 from training.arcface.tracking import MLflow, TensorBoard, Trackers, numbers_of, open_trackers, replay
+from training.container.about import About
+from training.container.errors import StoppedError
 
 FIGURES: dict[str, Any] = {
     "step": 20,

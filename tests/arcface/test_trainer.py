@@ -11,10 +11,10 @@ from tests.arcface.examples import write_job, write_pictures
 from training.arcface import hardware
 from training.arcface.channels import Data, load_data
 from training.arcface.distributed import World
-from training.arcface.errors import StoppedError, TrainingError
-from training.arcface.main import describe, guarded
 from training.arcface.settings import Settings
-from training.arcface.stopping import Stop
+from training.container.errors import StoppedError, TrainingError
+from training.container.main import describe, guarded
+from training.container.stopping import Stop
 from training.jobs import contract
 from training.jobs.contract import ContainerPaths
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.arcface.examples import write_job, write_pictures
-from training.arcface import user
+from training.container import user
 from training.jobs.contract import ContainerPaths
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")

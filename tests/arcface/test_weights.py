@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from training.arcface import backbones, weights
-from training.arcface.errors import TrainingError
+from training.container.errors import TrainingError
 
 State = dict[str, Tensor]
 CENTRES = torch.randn(3, 512, generator=torch.Generator().manual_seed(1))
@@ -258,7 +258,7 @@ def test_an_archive_that_holds_no_model_is_refused(tmp_path: Path) -> None:
 def test_an_archive_that_unpacks_to_more_than_any_model_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.arcface.archive.MOST_BYTES", 1000)
+    monkeypatch.setattr("training.container.archive.MOST_BYTES", 1000)
     path = write_archive(tmp_path / "model.tar.gz", {"zeros": b"\0" * 1001})
     with pytest.raises(TrainingError, match="unpacks to more than"):
         weights.read(path)

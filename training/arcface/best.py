@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.arcface.errors import TrainingError
+from training.container.errors import TrainingError
 
 LAST = "last"  # best_metric: the weights of the last step, whatever they verify at
 LOWER_IS_BETTER = ("eer",)

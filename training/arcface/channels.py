@@ -9,10 +9,10 @@ from training.arcface.data import split
 from training.arcface.data.store import Dataset, DecodeReport, Decoding, open_and_tell
 from training.arcface.distributed import World
 from training.arcface.settings import Settings
-from training.arcface.stopping import Stop
 from training.arcface.verification import groups
 from training.arcface.verification.discover import BIN, Finder
 from training.arcface.verification.sets import EvaluationSet, of_identities
+from training.container.stopping import Stop
 from training.formats.listing import Listing, find, table_of
 from training.jobs.contract import ContainerPaths
 

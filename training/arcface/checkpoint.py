@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from training.arcface.errors import first_line
+from training.container.errors import first_line
 
 KEPT = 2
 BEST = "best"

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed
 
-from training.arcface.errors import TrainingError
+from training.container.errors import TrainingError
 
 _Value = TypeVar("_Value")
 

@@ -8,9 +8,9 @@ import onnxruntime
 import torch
 from torch import nn
 
-from training.arcface.aside import written_aside
 from training.arcface.backbones import IMAGE_SIZE
-from training.arcface.errors import TrainingError
+from training.container.aside import written_aside
+from training.container.errors import TrainingError
 
 # Cosine between the two runtimes' embeddings of one image: fp32 rounding alone stays far closer than this.
 LEAST_COSINE = 0.9999

@@ -23,8 +23,8 @@ from training.arcface.centres import DEVIATION
 from training.arcface.data.store import Dataset
 from training.arcface.head import MarginHead
 from training.arcface.learner import Learner, to_input
-from training.arcface.stopping import Stop
 from training.arcface.weights import Pretrained
+from training.container.stopping import Stop
 
 MOST_IMAGES = 16  # of one identity
 MOST_IMAGES_OF_ALL = 500_000  # of one rank: beyond it, fewer of each identity, but at least one

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from training.arcface.distributed import World
-from training.arcface.gpus import driver_here
 from training.arcface.plan import Plan
 from training.arcface.settings import Settings
+from training.container.gpus import driver_here
 
 # Compiling takes about a minute; these many images must follow on one device for it to come back
 # (measured by bench/step.py: r18 on two processors gains a quarter; on a GPU the gain is smaller).

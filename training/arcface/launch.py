@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from torch import distributed
 
-from training.arcface import gpus, main, trainer, user
-from training.arcface.about import About
+from training.arcface import trainer
 from training.arcface.distributed import DEFAULT_PORT, PATIENCE, Cluster, World
-from training.arcface.errors import StoppedEarlyError, StoppedError, TrainingError, first_line
 from training.arcface.settings import Settings
-from training.arcface.stopping import Stop
+from training.container import gpus, main, user
+from training.container.about import About
+from training.container.errors import StoppedEarlyError, StoppedError, TrainingError, first_line
+from training.container.stopping import Stop
 from training.jobs import contract
 from training.jobs.contract import ContainerPaths
 
@@ -63,6 +64,10 @@ def launch(
     cluster = Cluster.from_resource_config(resources)
     meeting = Meeting.from_environment(cluster, environment)
     look_at_gpus(resources, environment)
+    if paths.channel("landmarks").exists():
+        main.tell(
+            "the landmarks channel is not read: images are taken as aligned faces and scaled to 112x112"
+        )
     settings, about = Settings.from_config(config), About.from_environment(environment)
     with tempfile.TemporaryDirectory(prefix="facetrain-", ignore_cleanup_errors=True) as scratch:
         job = trainer.Job(paths, settings, len(cluster.hosts), Path(scratch), resume, about)

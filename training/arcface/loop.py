@@ -16,13 +16,13 @@ from training.arcface import best, schedule, trouble
 from training.arcface.augment.augmenter import Augmenter, Drawn
 from training.arcface.data.order import batches
 from training.arcface.data.store import Dataset
-from training.arcface.errors import StoppedError, TrainingError
 from training.arcface.learner import Learner, to_input
 from training.arcface.plan import Plan
 from training.arcface.progress import Losses, Progress, Throughput
-from training.arcface.stopping import Stop
 from training.arcface.tracking import Trackers
 from training.arcface.trouble import Circumstances, NotFiniteError
+from training.container.errors import StoppedError, TrainingError
+from training.container.stopping import Stop
 
 __all__ = ["Loop", "Plan", "Progress", "ahead"]
 

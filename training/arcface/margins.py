@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from training.arcface.errors import TrainingError
 from training.arcface.settings import Settings
+from training.container.errors import TrainingError
 
 # Below this, sin theta is noise: dividing by it would turn a rounding error into a gradient.
 SMALLEST_SINE = 1e-6

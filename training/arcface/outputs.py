@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from training.arcface import report
-from training.arcface.about import About
 from training.arcface.channels import Data
-from training.arcface.errors import TrainingError
 from training.arcface.learner import Learner
 from training.arcface.report.facts import DataFacts, Facts, SetScores
+from training.container.about import About
+from training.container.errors import TrainingError
 from training.jobs.contract import REPORT_NAME, ContainerPaths
 
 COPIES = 3  # of the network: for PyTorch twice, and ONNX

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from training.arcface import schedule
 from training.arcface.best import LAST
 from training.arcface.distributed import World
-from training.arcface.errors import TrainingError
 from training.arcface.settings import Settings
+from training.container.errors import TrainingError
 
 LEAST = 2  # images that BatchNorm needs at a time
 CURVE_POINTS = 2000  # more would only make checkpoints and pages heavy

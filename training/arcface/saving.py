@@ -12,11 +12,11 @@ from torch import Tensor
 
 from training.arcface import checkpoint
 from training.arcface.distributed import World
-from training.arcface.errors import StoppedError, TrainingError
 from training.arcface.learner import Learner
 from training.arcface.loop import Plan, Progress
 from training.arcface.settings import Settings
-from training.arcface.writing import Writer
+from training.container.errors import StoppedError, TrainingError
+from training.container.writing import Writer
 from training.formats.listing import Listing
 
 FORMAT = 1  # raised when a later trainer could not read what this one writes

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from training.arcface.about import About
-from training.arcface.errors import StoppedError, first_line
 from training.arcface.settings import Settings
+from training.container.about import About
+from training.container.errors import StoppedError, first_line
 
 Log = Callable[[str], None]
 Numbers = dict[str, float]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from training.arcface import finetune, hardware, outputs, tracking, trouble, weights
-from training.arcface.about import About
 from training.arcface.augment.augmenter import described
 from training.arcface.best import LAST
 from training.arcface.channels import Data, load_data
@@ -18,9 +17,10 @@ from training.arcface.loop import Loop, Plan, Progress
 from training.arcface.margins import Margin
 from training.arcface.saving import Saver, fingerprint, prepare
 from training.arcface.settings import Settings
-from training.arcface.stopping import Stop
 from training.arcface.tracking import Trackers
 from training.arcface.verifier import Verifier, digest, embedded, settle_statistics
+from training.container.about import About
+from training.container.stopping import Stop
 from training.jobs.contract import ContainerPaths
 
 Log = Callable[[str], None]

@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from training.arcface.archive import read_files
-from training.arcface.errors import TrainingError, first_line
+from training.container.archive import read_files
+from training.container.errors import TrainingError, first_line
 
 # What a job of this trainer leaves (`report` writes it), and what is preferred of it.
 BACKBONE, BACKBONE_TENSORS, PROGRAM = "backbone.pth", "backbone.safetensors", "model.onnx"

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from training.arcface import weightfiles
 from training.arcface.backbones import EMBEDDING_SIZE, build, fitting
-from training.arcface.errors import TrainingError
 from training.arcface.weightfiles import CLASSES, HEAD, is_archive
+from training.container.errors import TrainingError
 from training.jobs.problems import did_you_mean
 
 SUFFIXES = (".pth", ".pt", ".safetensors", ".tar.gz", ".tgz", ".onnx")

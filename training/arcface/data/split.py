@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.arcface.data.order import SPLIT, generator
-from training.arcface.errors import TrainingError
+from training.container.errors import TrainingError
 from training.formats.listing import Listing
 
 FEWEST_TRAINED = 2  # a softmax over one class has nothing to tell apart

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from training.arcface.data.unreadable import TABLE_NAME, add_to_table, refuse_unreadable, write_table
 from training.arcface.distributed import World
-from training.arcface.errors import TrainingError
+from training.container.errors import TrainingError
 from training.formats.decode import SIZE, Pixels, UnreadableError, decode
 from training.formats.listing import Listing
 from training.formats.places import Indices, bytes_of, copy_shards

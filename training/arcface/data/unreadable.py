@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.arcface.errors import TrainingError
+from training.container.errors import TrainingError
 
 TABLE_NAME = "unreadable.csv"  # in output/data
 HEADER = ["channel", "file", "reason"]

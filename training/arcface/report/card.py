@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from training.arcface.about import GOVERNANCE
 from training.arcface.report import words
 from training.arcface.report.facts import Facts
 from training.arcface.report.model import INPUT
 from training.arcface.report.rendering import environment
+from training.container.about import GOVERNANCE
 
 CARD_NAME = "MODEL_CARD.md"
 LABELS = {"expires_at": "to be deleted by"}

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arcface.about import About
 from training.arcface.data.store import Images
 from training.arcface.settings import Settings
+from training.container.about import About
 
 Figures = Mapping[str, Any]
 

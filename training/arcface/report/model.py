@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from training.arcface.aside import written_aside
 from training.arcface.export import export_onnx
 from training.arcface.settings import Settings
 from training.arcface.weightfiles import BACKBONE, BACKBONE_TENSORS, CLASSES, HEAD, PROGRAM
+from training.container.aside import written_aside
 from training.formats.listing import Listing
 
 INPUT = {

@@ -11,11 +11,11 @@ from typing import Any
 
 from training.arcface.data.store import Dataset, Decoding, open_and_tell
 from training.arcface.distributed import World
-from training.arcface.errors import TrainingError
 from training.arcface.verification.discover import BIN, LISTS, Finder
 from training.arcface.verification.evaluate import evaluate
 from training.arcface.verification.models import load
 from training.arcface.verification.sets import EvaluationSet, of_bin
+from training.container.errors import TrainingError
 from training.formats.errors import DataError
 from training.formats.listing import Listing
 

@@ -13,13 +13,13 @@ from torch import Tensor
 from training.arcface.backbones import EMBEDDING_SIZE
 from training.arcface.data.store import Images
 from training.arcface.distributed import World
-from training.arcface.errors import TrainingError
 from training.arcface.learner import to_input
 from training.arcface.verification.groups import by_group
 from training.arcface.verification.identification import rank_1
 from training.arcface.verification.metrics import verify
 from training.arcface.verification.pairs import similarities
 from training.arcface.verification.sets import EvaluationSet
+from training.container.errors import TrainingError
 
 # Batches, not images, are shared out: whatever the number of ranks, the same images are embedded together,
 # and the embeddings are the same to the last bit.

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from training.arcface import weights
 from training.arcface.backbones import IMAGE_SIZE, fitting
-from training.arcface.errors import TrainingError, first_line
 from training.arcface.weightfiles import OF_ONE_JOB
+from training.container.errors import TrainingError, first_line
 
 ONNX = ".onnx"
 # What an ONNX program may begin with where it normalises by itself: then it wants 0 … 255.

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.arcface.data.store import Dataset, Images
-from training.arcface.errors import TrainingError
 from training.arcface.verification.groups import Groups
 from training.arcface.verification.pairs import draw
+from training.container.errors import TrainingError
 from training.formats import bins
 from training.formats.files import Present, files_below, is_image, normal
 from training.formats.listing import Listing

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from training.arcface.errors import TrainingError, first_line
+from training.container.errors import TrainingError, first_line
 from training.jobs import instance_types
 
 # Where the driver of NVIDIA's GPUs says which it is; containers see it too.
@@ -33,6 +31,8 @@ class Stack:
 
     @classmethod
     def found(cls) -> "Stack":
+        import torch  # noqa: PLC0415  (it takes seconds)
+
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         names = tuple(torch.cuda.get_device_name(number).replace(" ", "-") for number in range(count))
         return cls(
@@ -108,6 +108,8 @@ def _numbers(version: str) -> list[int]:
 
 def _trouble() -> str:
     """What CUDA says when it is told to start."""
+    import torch  # noqa: PLC0415  (it takes seconds)
+
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:  # the second: torch was built without CUDA

@@ -12,18 +12,18 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from training.arcface import first_process, given, user
-from training.arcface.errors import StoppedError
+from training.container import first_process, given, user
+from training.container.errors import StoppedError
 from training.formats.errors import DataError
 from training.jobs import contract
 from training.jobs.contract import ContainerPaths
 
-DESCRIPTION = """Trains face recognition on the images in /opt/ml/input/data/images and leaves
-the model in /opt/ml/model. SageMaker fills and collects these folders; SAGEMAKER_BASE_DIR names another
-place than /opt/ml."""
+DESCRIPTION = """Trains a model on the images in /opt/ml/input/data/images and leaves it in /opt/ml/model.
+SageMaker fills and collects these folders; SAGEMAKER_BASE_DIR names another place than /opt/ml."""
 
 
 # Errors that say what the machine lacks, not what the trainer did wrong.
@@ -122,18 +122,15 @@ def _train(paths: ContainerPaths, environment: Mapping[str, str], *, resume: boo
         paths.failure.unlink()  # of an earlier run in the same folder
     for note in given.check_folders(paths):
         tell(note)
-    config = given.read_config(paths)
+    algorithm, config = given.read_algorithm(paths), given.read_config(paths)
     given.check_channels(paths)
     resources = given.read_resources(paths)
     if not paths.hyperparameters.is_file():
         tell(
             f"there is no {paths.hyperparameters}: defaults, but for cfg/{contract.TRAIN_ARGS_NAME} if there"
         )
-    if paths.channel("landmarks").exists():
-        tell("the landmarks channel is not read: images are taken as aligned faces and scaled to 112x112")
-    from training.arcface.launch import launch  # noqa: PLC0415  (torch takes seconds to import)
-
-    return launch(paths, config, resources, environment, resume=resume)
+    program = import_module(f"training.{algorithm.name}.launch")  # torch takes seconds to import
+    return int(program.launch(paths, config, resources, environment, resume=resume))
 
 
 def tell(line: str) -> None:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from training.arcface.errors import TrainingError, first_line
+from training.container.errors import TrainingError, first_line
 
 # A model of two million identities takes 5 GiB: beyond this an archive is not one of ours.
 MOST_FILES = 10_000

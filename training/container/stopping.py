@@ -3,7 +3,7 @@
 import signal
 from types import FrameType
 
-from training.arcface.errors import StoppedEarlyError
+from training.container.errors import StoppedEarlyError
 
 
 class Stop:

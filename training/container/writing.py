@@ -4,7 +4,7 @@ import threading
 import traceback
 from collections.abc import Callable
 
-from training.arcface.errors import first_line
+from training.container.errors import first_line
 
 _GOES_ON = "training goes on without it"
 

@@ -6,29 +6,34 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from training.arcface import user
-from training.arcface.errors import TrainingError
+from training.container import user
+from training.container.errors import TrainingError
 from training.jobs import contract
-from training.jobs.algorithms import ALGORITHMS
+from training.jobs.algorithms import ALGORITHMS, Algorithm
 from training.jobs.config import ConfigError, parse_train_args, resolve
 from training.jobs.contract import ContainerPaths
 from training.jobs.problems import Problem, did_you_mean
 
-ALGORITHM = "arcface"
+
+def read_algorithm(paths: ContainerPaths) -> Algorithm:
+    """The one that the job names, or the image's own. Raises ConfigError where the image cannot train it."""
+    here = [name for name in ALGORITHMS if find_spec(f"training.{name}")]
+    name = str(_read_json(paths.hyperparameters).get("algorithm", here[0]))
+    if name not in here:
+        raise _refused("hyperparameters.algorithm", f'this image trains {" and ".join(here)}, not "{name}"')
+    return ALGORITHMS[name]
 
 
 def read_config(paths: ContainerPaths) -> dict[str, Any]:
     """The whole configuration. Raises ConfigError with every problem at once."""
-    given = _read_json(paths.hyperparameters)
-    name = str(given.get("algorithm", ALGORITHM))
-    if name != ALGORITHM:
-        raise _refused("hyperparameters.algorithm", f'this image trains {ALGORITHM}, not "{name}"')
+    algorithm, given = read_algorithm(paths), _read_json(paths.hyperparameters)
     train_args = paths.channel("cfg") / contract.TRAIN_ARGS_NAME
     from_file = parse_train_args(_text(train_args)) if train_args.is_file() else {}
-    return resolve(ALGORITHMS[name], from_file, given)
+    return resolve(algorithm, from_file, given)
 
 
 def read_resources(paths: ContainerPaths) -> dict[str, Any]:
@@ -45,11 +50,11 @@ def check_channels(paths: ContainerPaths) -> None:
 
     To pass over `label`, where `labels` was meant, would train on the wrong identities for hours.
     """
-    algorithm = ALGORITHMS[ALGORITHM]
+    algorithm = read_algorithm(paths)
     problems = [
         Problem(
             f"channels.{name}",
-            f"{ALGORITHM} has no such channel{did_you_mean(name, algorithm.channels)}",
+            f"{algorithm.name} has no such channel{did_you_mean(name, algorithm.channels)}",
         )
         for name in sorted(set(_named(paths)))
         if name not in algorithm.channels
