@@ -13,6 +13,13 @@ from training.jobs.resources import Resources
 from training.jobs.uri import S3Uri
 
 
+def test_data_is_copied_to_the_disk_where_nothing_else_is_said() -> None:
+    assert [parsed(SMALLEST | mode).input_mode for mode in ({}, {"input_mode": "FastFile"})] == [
+        "File",
+        "FastFile",
+    ]
+
+
 def test_the_smallest_manifest_takes_everything_else_from_the_deployment() -> None:
     manifest = parsed(SMALLEST)
     assert manifest.channels == {"images": S3Uri(PLATFORM.inputs_bucket, "inputs/staff/images/")}
@@ -64,6 +71,9 @@ def test_the_fullest_manifest_is_taken_as_it_says() -> None:
         ({"algorithm": None}, "algorithm", "is missing"),
         ({"algorithm": ["arcface"]}, "algorithm", "is not known"),
         ({"chanels": {}}, "chanels", 'did you mean "channels"?'),
+        ({"input_mode": "Fastfile"}, "input_mode", 'did you mean "FastFile"?'),
+        ({"input_mode": "Pipe"}, "input_mode", '"Pipe" is not known'),
+        ({"input_mode": None}, "input_mode", "null is not known"),
         ({"channels": {}}, "channels.images", "is missing"),
         ({"channels": None}, "channels", "is not an object"),
         ({"channels": {"images": "images/", "lables": "x.csv"}}, "channels.lables", 'did you mean "labels"?'),

@@ -53,6 +53,20 @@ def test_each_channel_is_one_input() -> None:
     assert inputs[1]["DataSource"]["S3DataSource"]["S3Uri"] == str(LOCATION.folder) + "images/"
 
 
+def test_fast_file_is_for_folders_of_data_alone() -> None:
+    several = FULL | {"input_mode": "FastFile"}
+    modes = {entry["ChannelName"]: entry["InputMode"] for entry in request_for(several)["InputDataConfig"]}
+    assert {name for name, mode in modes.items() if mode == "FastFile"} == {"images", "validation"}
+    assert set(modes.values()) == {"File", "FastFile"}
+
+
+def test_fast_file_is_never_asked_for_what_may_be_a_part_of_a_prefix() -> None:
+    """The service refuses it: "partial S3 prefix is not supported"."""
+    one_file = SMALLEST | {"channels": {"images": "images/000000.tar"}, "input_mode": "FastFile"}
+    (entry,) = request_for(one_file)["InputDataConfig"]
+    assert entry["InputMode"] == "File"
+
+
 def test_only_hyperparameters_that_the_manifest_names_are_sent_so_that_train_args_can_rank_below() -> None:
     expected = {"algorithm": "arcface", "network": "mbf", "epochs": "3", "lr": "0.1", "flip": "false"}
     assert request_for(FULL)["HyperParameters"] == expected

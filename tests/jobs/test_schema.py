@@ -50,6 +50,7 @@ _CHANGES = st.fixed_dictionaries(
         "hyperparameters": _KNOBS | _SCALARS.filter(lambda value: value is not None),
         "resources": _RESOURCES,
         "governance": _GOVERNANCE,
+        "input_mode": st.sampled_from(["File", "FastFile", "fastfile", "Pipe"]) | _SCALARS,
         "extra": _SCALARS,
     },
 )

@@ -14,7 +14,10 @@ from training.jobs.resources import Resources, resources_of
 from training.jobs.uri import S3Uri
 
 SCHEMA_VERSION = 1
-KEYS = ("schema", "algorithm", "channels", "hyperparameters", "resources", "governance", "$schema")
+KEYS = (
+    *("schema", "algorithm", "channels", "input_mode", "hyperparameters", "resources", "governance"),
+    "$schema",
+)
 OVERRIDABLE = ("hyperparameters", "resources")
 
 
@@ -33,6 +36,7 @@ class Manifest:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
     governance: Mapping[str, str] = field(default_factory=dict)
+    input_mode: str = contract.INPUT_MODES[0]  # of the channels that hold the data
 
 
 def parse(
@@ -64,6 +68,7 @@ def parse(
         _hyperparameters(document, algorithm, problems),
         _resources(document, platform, problems),
         _governance(document, platform, now, problems),
+        _input_mode(document, problems),
     )
     if problems:
         raise ManifestError(problems)
@@ -262,6 +267,20 @@ def _resources(document: Mapping[str, Any], platform: Platform, problems: list[P
     resources, found = resources_of(_section(document, "resources", problems), platform.defaults)
     problems += found
     return resources
+
+
+def _input_mode(document: Mapping[str, Any], problems: list[Problem]) -> str:
+    mode = document.get("input_mode", contract.INPUT_MODES[0])
+    problems += check_input_mode(mode)
+    return str(mode)
+
+
+def check_input_mode(mode: Any) -> list[Problem]:
+    """A problem where jobs cannot be given their data so."""
+    if mode in contract.INPUT_MODES:
+        return []
+    hint = did_you_mean(str(mode), contract.INPUT_MODES)
+    return [Problem("input_mode", f"{shown(mode)} is not known{hint}")]
 
 
 def _governance(

@@ -29,6 +29,11 @@ def manifest_schema() -> dict[str, Any]:
         "schema": {"const": manifest.SCHEMA_VERSION, "description": "version of this format"},
         "algorithm": {"enum": list(ALGORITHMS)},
         "channels": {"type": "object"},
+        "input_mode": {
+            "enum": list(contract.INPUT_MODES),
+            "default": contract.INPUT_MODES[0],
+            "description": "copy images and validation to the machine's disk first, or read them from S3",
+        },
         "hyperparameters": {"type": "object"},
         "resources": _resources(),
         "governance": _governance(),
