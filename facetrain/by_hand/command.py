@@ -67,6 +67,10 @@ def training_job(
         str | None,
         _option("ROLE", "The job's role, its ARN or name; else the deployment's, or the notebook's."),
     ] = None,
+    input_mode: Annotated[
+        str | None,
+        _option("MODE", "File: copy the data to the disk first. FastFile: read it from S3. Else File."),
+    ] = None,
     instance_type: Annotated[
         str | None,
         _option("TYPE", f'A machine such as ml.g6.xlarge, or "{HERE}": a container on this machine.'),
@@ -126,6 +130,7 @@ def training_job(
         _named(resources),
         base_job_name,
         tuple(governance or ()),
+        input_mode,
     )
     with output.refusals(as_json):
         aws, stage = _connection(local, cloud, stage, dry_run)

@@ -106,6 +106,7 @@ def _useless(order: Order) -> list[Problem]:
     """Options that mean machines of SageMaker's."""
     named = [Problem(f"resources.{name}", "") for name in order.resources if name != "instance_type"]
     named += [Problem("RoleArn", "")] if order.role else []
+    named += [Problem("input_mode", "")] if order.input_mode else []
     message = "means nothing to a container on this machine: leave it out"
     return [Problem(problem.path, message) for problem in orders.named(named)]
 

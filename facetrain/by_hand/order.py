@@ -13,7 +13,8 @@ from facetrain.folder import hyperparameters
 from facetrain.governance import block
 from training.jobs import contract
 from training.jobs.algorithms import ALGORITHMS
-from training.jobs.manifest import as_folder
+from training.jobs.contract import FILE_MODE
+from training.jobs.manifest import as_folder, check_input_mode
 from training.jobs.problems import Problem, ProblemsError
 from training.jobs.resources import Resources, resources_of
 from training.jobs.uri import S3Uri
@@ -28,6 +29,7 @@ _OPTIONS = {
     "CheckpointConfig.S3Uri": "--output",
     "resources.max_runtime_hours": "--max-hours",
     "RoleArn": "--role",
+    "input_mode": "--input-mode",
 }
 _GROUPS = {
     "resources.": "--",
@@ -52,6 +54,7 @@ class Order:
     resources: Mapping[str, Any] = field(default_factory=dict)  # by the manifest's names
     base_job_name: str = BASE_JOB_NAME
     governance: tuple[str, ...] = ()  # as key=value
+    input_mode: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,10 @@ class Checked:
         """Where what comes out goes: --output, else the inputs folder's results/."""
         return self.output or (self.inputs.join(RESULTS) if self.inputs else None)
 
+    @property
+    def input_mode(self) -> str:
+        return self.order.input_mode or FILE_MODE
+
     def resources(self, defaults: Resources) -> Resources:
         return resources_of(self.order.resources, defaults)[0]
 
@@ -103,6 +110,7 @@ def check(order: Order) -> Checked:
     governance = checked_governance(order.governance, problems)
     image = checked_image(order.image, problems)
     problems += named(resources_of(order.resources, Resources())[1])
+    problems += named(check_input_mode(order.input_mode or FILE_MODE))
     if problems:
         raise InputError(problems)
     found = {name: uri for name, uri in channels.items() if uri is not None}

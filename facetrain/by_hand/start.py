@@ -87,6 +87,7 @@ def job_of(checked: Checked, platform: Platform, now: dt.datetime) -> Job:
         checked.hyperparameters,
         governance.within_basis(resources, checked.governance, seconds),
         checked.governance,
+        checked.input_mode,
     )
     try:
         return Job(build_request(manifest, platform, job_name(platform.job_prefix, now)), manifest, platform)

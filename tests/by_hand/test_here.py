@@ -149,6 +149,8 @@ def test_all_mistakes_are_told_at_once_and_no_engine_is_asked(
         "1",
         "--role",
         "x",
+        "--input-mode",
+        "FastFile",
         "--labels",
         "nowhere.csv",
     )
@@ -158,6 +160,7 @@ def test_all_mistakes_are_told_at_once_and_no_engine_is_asked(
     assert sorted(ran.err.splitlines()) == sorted(
         [
             *(f"{option}: {useless}" for option in ("--spot", "--instance-count", "--max-hours", "--role")),
+            f"--input-mode: {useless}",
             '--labels: there is no "nowhere.csv" on this machine',
             "--images: is missing: name the folder of pictures, here or in S3",
             "--output: is missing: name a folder for the results, here or in S3",

@@ -97,6 +97,11 @@ def test_a_wrong_role_is_told(training_job: TrainingJob, role: str, expected: st
     assert expected in said
 
 
+def test_a_mode_that_there_is_not_is_told(training_job: TrainingJob) -> None:
+    (said,) = refused(training_job, *ORDER, "--input-mode", "fast")
+    assert said == '--input-mode: "fast" is not known (did you mean "FastFile"?)'
+
+
 def test_the_deployments_role_pulls_only_the_deployments_image(
     training_job: TrainingJob, account: Account
 ) -> None:

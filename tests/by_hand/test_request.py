@@ -54,6 +54,11 @@ def test_the_image_is_the_one_that_was_pushed_last(training_job: TrainingJob) ->
     assert training_job.dry(*ORDER)["AlgorithmSpecification"]["TrainingImage"] == PUSHED
 
 
+def test_images_can_be_read_from_s3_as_they_are_trained_on(training_job: TrainingJob) -> None:
+    inputs = training_job.dry(*ORDER, "--input-mode", "FastFile")["InputDataConfig"]
+    assert {one["ChannelName"]: one["InputMode"] for one in inputs} == {"images": "FastFile", "cfg": "File"}
+
+
 def test_the_inputs_folder_gives_the_channels_that_it_holds(
     training_job: TrainingJob, account: Account
 ) -> None:

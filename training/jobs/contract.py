@@ -24,7 +24,8 @@ MANIFEST_KEY_PATTERN = f"{INPUTS_PREFIX}*/{MANIFEST_NAME}"  # as EventBridge's w
 # -- Channels ----------------------------------------------------------------------------------------------
 CHANNELS = ("images", "labels", "landmarks", "cfg", "weights", "validation")
 REQUIRED_CHANNELS = ("images",)
-INPUT_MODES = ("File", "FastFile")  # copied to the disk before the job starts, or read from S3 as it runs
+# Copied to the disk before the job starts, or read from S3 as it runs.
+FILE_MODE, FAST_FILE_MODE = INPUT_MODES = ("File", "FastFile")
 STREAMED_CHANNELS = ("images", "validation")  # folders of data: what FastFile is for, the rest being small
 TRAIN_ARGS_NAME = "train-args.json"  # in the cfg channel
 FORGOTTEN_CHANNEL = "forgotten"  # ours to add: no manifest names it

@@ -36,7 +36,7 @@ class Manifest:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
     governance: Mapping[str, str] = field(default_factory=dict)
-    input_mode: str = contract.INPUT_MODES[0]  # of the channels that hold the data
+    input_mode: str = contract.FILE_MODE  # of the channels that hold the data
 
 
 def parse(
@@ -270,7 +270,7 @@ def _resources(document: Mapping[str, Any], platform: Platform, problems: list[P
 
 
 def _input_mode(document: Mapping[str, Any], problems: list[Problem]) -> str:
-    mode = document.get("input_mode", contract.INPUT_MODES[0])
+    mode = document.get("input_mode", contract.FILE_MODE)
     problems += check_input_mode(mode)
     return str(mode)
 

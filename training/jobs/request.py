@@ -112,7 +112,7 @@ def _algorithm(manifest: Manifest, platform: Platform) -> dict[str, Any]:
     metrics = ALGORITHMS[manifest.algorithm].metrics
     return {
         "TrainingImage": platform.images[manifest.algorithm],
-        "TrainingInputMode": contract.INPUT_MODES[0],
+        "TrainingInputMode": contract.FILE_MODE,
         "MetricDefinitions": [{"Name": metric.name, "Regex": metric.regex} for metric in metrics],
     }
 
@@ -121,7 +121,7 @@ def _channel(manifest: Manifest, name: str, uri: S3Uri) -> dict[str, Any]:
     """FastFile takes a folder: of names that merely begin alike, as a file's would, it knows nothing."""
     source = {"S3DataType": "S3Prefix", "S3Uri": str(uri), "S3DataDistributionType": "FullyReplicated"}
     streamed = name in contract.STREAMED_CHANNELS and uri.is_folder
-    mode = manifest.input_mode if streamed else contract.INPUT_MODES[0]
+    mode = manifest.input_mode if streamed else contract.FILE_MODE
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}, "InputMode": mode}
 
 

@@ -31,7 +31,7 @@ def manifest_schema() -> dict[str, Any]:
         "channels": {"type": "object"},
         "input_mode": {
             "enum": list(contract.INPUT_MODES),
-            "default": contract.INPUT_MODES[0],
+            "default": contract.FILE_MODE,
             "description": "copy images and validation to the machine's disk first, or read them from S3",
         },
         "hyperparameters": {"type": "object"},
