@@ -17,7 +17,8 @@ from tests.arcface.examples import TinyNetwork, picture, write_job, write_pictur
 from tests.arcface.processes import _NoOutputs, _tiny
 from tests.arcface.test_checkpoint import flip_a_bit
 from tests.formats.test_shards import png, shard
-from training.arcface import checkpoint, trainer
+from training.arcface import trainer
+from training.container import checkpoint
 from training.container.main import main
 from training.jobs import contract
 from training.jobs.contract import ContainerPaths

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from training.arcface import checkpoint
+from training.container import checkpoint
 
 STATE = {"weights": torch.arange(1000.0), "progress": {"step": 3}}
 FILES = ("about.json", "state.pt", "sha256.json")

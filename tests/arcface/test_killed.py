@@ -16,8 +16,8 @@ from tests.arcface import processes
 from tests.arcface.examples import write_job, write_pictures
 from tests.arcface.test_resume import assert_equal_states
 from tests.arcface.test_train import TRAIN, environment
-from training.arcface import checkpoint
 from training.arcface.launch import free_port
+from training.container import checkpoint
 from training.jobs import contract
 from training.jobs.contract import ContainerPaths
 

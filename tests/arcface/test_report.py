@@ -16,11 +16,12 @@ from safetensors.torch import load_file
 from tests.arcface.examples import TinyNetwork, dataset, picture
 from training.arcface import report
 from training.arcface.data.store import CachedImages
-from training.arcface.report import charts, thumbnails, words
+from training.arcface.report import thumbnails, words
 from training.arcface.report.facts import DataFacts, Facts
 from training.arcface.settings import Settings
 from training.arcface.verification.metrics import verify
 from training.container.about import About
+from training.container.report import charts
 
 PIXELS = np.stack([picture(who, number) for who in range(3) for number in range(2)])
 

@@ -15,13 +15,14 @@ import torch
 from tests.arcface.examples import TinyNetwork
 from tests.arcface.test_checkpoint import flip_a_bit
 from tests.arcface.test_resume import DATA, SETTINGS, assert_equal_states, silent
-from training.arcface import checkpoint, saving
+from training.arcface import saving
 from training.arcface.distributed import World
 from training.arcface.learner import Learner
 from training.arcface.plan import Plan
 from training.arcface.progress import Progress
 from training.arcface.saving import Saver, fingerprint, prepare, rng_state, set_rng
 from training.arcface.settings import Settings
+from training.container import checkpoint
 from training.container.errors import TrainingError
 from training.container.writing import Writer
 

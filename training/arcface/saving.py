@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.arcface import checkpoint
 from training.arcface.distributed import World
 from training.arcface.learner import Learner
 from training.arcface.loop import Plan, Progress
 from training.arcface.settings import Settings
+from training.container import checkpoint
 from training.container.errors import StoppedError, TrainingError
 from training.container.writing import Writer
 from training.formats.listing import Listing

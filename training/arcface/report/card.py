@@ -6,16 +6,17 @@ from pathlib import Path
 from training.arcface.report import words
 from training.arcface.report.facts import Facts
 from training.arcface.report.model import INPUT
-from training.arcface.report.rendering import environment
 from training.container.about import GOVERNANCE
+from training.container.report.rendering import environment
 
 CARD_NAME = "MODEL_CARD.md"
+TEMPLATES = Path(__file__).parent / "templates"
 LABELS = {"expires_at": "to be deleted by"}
 
 
 def write_card(folder: Path, facts: Facts) -> None:
     """Names no person; what a set or a group is called is the dataset's own word."""
-    templates = environment()
+    templates = environment(TEMPLATES)
     templates.filters["cell"] = _cell
     text = templates.get_template(f"{CARD_NAME}.jinja").render(
         facts=facts,

@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
-from training.arcface.report import charts, words
-from training.arcface.report.charts import Chart
+from training.arcface.report import words
 from training.arcface.report.facts import Facts, Figures, SetScores
-from training.arcface.report.rendering import TEMPLATES, environment
 from training.arcface.report.thumbnails import PAIRS, PAIRS_OF_MANY, Pair, hardest
+from training.container.report import charts
+from training.container.report.charts import Chart
+from training.container.report.figures import duration
+from training.container.report.rendering import environment, style
 from training.jobs.algorithms import ARCFACE_KNOBS
 
+TEMPLATES = Path(__file__).parent / "templates"
 CURVES = (
     ("loss", "Loss", "Mean loss of the steps before each point. It should fall, then settle.", ""),
     ("lr", "Learning rate", "What the schedule gave each step.", ""),
@@ -53,21 +56,23 @@ def render(facts: Facts) -> str:
     sets = [
         _set_view(index, facts, scored, figures) for index, (scored, figures) in enumerate(facts.each_set())
     ]
-    templates = environment()
-    templates.filters["svg"] = Markup
-    return templates.get_template("report.html.jinja").render(
-        facts=facts,
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
-        verdict=words.verdict(facts),
-        key_figures=words.key_figures(facts),
-        curves=list(_curves(facts)),
-        sets=sets,
-        groups=words.groups(facts.figures),
-        refused=facts.figures.get("refused") or {},
-        settings=_settings(facts),
-        rows=words.set_rows(facts),
-        counts=_counts(facts),
-        duration=words.duration(facts.figures.get("seconds")),
+    return (
+        environment(TEMPLATES)
+        .get_template("report.html.jinja")
+        .render(
+            facts=facts,
+            style=style(),
+            verdict=words.verdict(facts),
+            key_figures=words.key_figures(facts),
+            curves=list(_curves(facts)),
+            sets=sets,
+            groups=words.groups(facts.figures),
+            refused=facts.figures.get("refused") or {},
+            settings=_settings(facts),
+            rows=words.set_rows(facts),
+            counts=_counts(facts),
+            duration=duration(facts.figures.get("seconds")),
+        )
     )
 
 

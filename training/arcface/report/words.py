@@ -2,20 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from training.arcface.report.facts import Facts, Figures
-
-NONE = "\N{EN DASH}"  # where there is no figure
-
-
-@dataclass(frozen=True)
-class KeyFigure:
-    """One large number. note: what it means, in a few words."""
-
-    label: str
-    value: str
-    note: str = ""
+from training.container.report.figures import NONE, KeyFigure, duration, number, percent
 
 
 @dataclass(frozen=True)
@@ -30,30 +19,6 @@ class OperatingPoint:
     @property
     def one_in(self) -> str:
         return f"1 in {round(1 / self.far):,}"
-
-
-def percent(share: float | None, digits: int = 2) -> str:
-    return NONE if share is None else f"{100 * share:.{digits}f} %"
-
-
-def number(value: Any) -> str:
-    """Whole numbers with commas, others with four digits."""
-    if value is None:
-        return NONE
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) or value.is_integer() else f"{value:.4g}"
-
-
-def duration(seconds: float | None) -> str:
-    """`1 h 02 min`, `3 min 20 s`, `12 s`."""
-    if seconds is None:
-        return NONE
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def operating_points(figures: Figures) -> list[OperatingPoint]:

@@ -24,8 +24,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import torch
-
 from training.container.errors import first_line
 
 KEPT = 2
@@ -45,6 +43,8 @@ def save(folder: Path, step: int, state: Mapping[str, Any], about: Mapping[str, 
 
     about: goes into JSON. Raises OSError where the disk is full; what was there before is untouched then.
     """
+    import torch  # noqa: PLC0415  (it takes seconds)
+
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / name_of(step)
     aside = folder / f".{final.name}"
@@ -83,6 +83,8 @@ def found(folder: Path) -> list[Path]:
 
 def load(path: Path) -> dict[str, Any]:
     """The state of one checkpoint, on the CPU. Raises DamagedError; runs no code from the file."""
+    import torch  # noqa: PLC0415  (it takes seconds)
+
     read_about(path)
     try:
         _check(path, _STATE)
