@@ -108,7 +108,7 @@ def _run(**wanted: object) -> "Prepared":
 
 
 def _tell(prepared: "Prepared", destination: Path, looked: bool) -> None:
-    from facetrain.datasets.prepare.choice import REASONS
+    from training.formats.faces import REASONS
 
     output.say(
         f"{prepared.kept} of {prepared.photos} photos became faces of {prepared.identities} identities in "

@@ -47,9 +47,10 @@ class Album:
         return prepare(Wanted(self.source, self.destination, **wanted))  # type: ignore[arg-type]
 
     def faces(self) -> list[str]:
-        files = [path for path in self.destination.rglob("*") if path.is_file()]
-        inside = [path.relative_to(self.destination).as_posix() for path in files]
-        return sorted(file for file in inside if not file.startswith("."))
+        """Without what is hidden, as a face that is being written is."""
+        files = [path.relative_to(self.destination) for path in self.destination.rglob("*") if path.is_file()]
+        seen = [file for file in files if not any(part.startswith(".") for part in file.parts)]
+        return sorted(file.as_posix() for file in seen)
 
     @property
     def journal(self) -> Path:

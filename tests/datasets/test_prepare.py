@@ -11,13 +11,13 @@ from onnx import TensorProto, helper, save
 from PIL import Image
 
 from facetrain.cli.entry import run
-from facetrain.datasets.prepare.choice import REASONS, UnusableError, choose
 from facetrain.datasets.prepare.command import Wanted, prepare
-from facetrain.datasets.prepare.detector import Found
 from facetrain.folder import read_folder
 from tests.datasets.photos import POINTS, Album, picture
 from training.formats import listing
 from training.formats.alignment import TEMPLATE, crop, fit
+from training.formats.detector import Found
+from training.formats.faces import REASONS, UnusableError, choose
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 DETECTOR = SHARED / "models" / "scrfd_500m_kps.onnx"

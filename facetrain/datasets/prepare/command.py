@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from facetrain.datasets.prepare import pool, report
-from facetrain.datasets.prepare.detector import Detector
 from facetrain.datasets.prepare.journal import FOLDER, Journal, stamp
 from facetrain.datasets.prepare.mislabels import Recogniser, mislabels
+from facetrain.datasets.prepare.network import open_detector
 from facetrain.datasets.prepare.photos import Photo, Photos, find_photos
 from facetrain.datasets.prepare.suspects import Suspect, near_duplicates
 from facetrain.datasets.prepare.worker import SUFFIXES, Plan, Task
 from facetrain.errors import InputError, OperationError
 from training.formats.errors import DataError
+from training.formats.faces import LEAST_EYES
 from training.formats.landmarks import Landmarks, read_landmarks
 from training.formats.listing import common_depth
 
@@ -35,7 +36,7 @@ class Wanted:
     labels: Path | None = None
     model: Path | None = None  # a recognition network, which looks for mislabelled photos
     form: str = "jpeg"
-    min_eyes: float = 8.0
+    min_eyes: float = LEAST_EYES
     processes: int = 0  # 0: one for each core
 
 
@@ -63,7 +64,7 @@ def prepare(wanted: Wanted, done: Done = lambda _count, _of: None) -> Prepared:
     found = find_photos(wanted.source, wanted.labels)
     table = _landmarks(wanted)
     if wanted.detector:
-        Detector(wanted.detector)  # what is wrong with it is said here, and not by every process
+        open_detector(wanted.detector)  # what is wrong with it is said here, and not by every process
     recogniser = Recogniser(wanted.model) if wanted.model else None
     try:
         journal = Journal(wanted.destination, _options(wanted))

@@ -24,9 +24,9 @@ NAME = "journal.jsonl"
 class Row:
     """One photo. Sizes, boxes and landmarks are in pixels of the upright photo.
 
-    face: the file in DEST, empty where the photo was dropped; reason: one of choice.REASONS, and detail
-    what is to be said of this photo; stamp: by which it is told whether to do it anew;
-    look: a hash of what it looks like, hexadecimal.
+    face: the file in DEST, empty where the photo was dropped; reason: one of REASONS in
+    training/formats/faces.py, and detail what is to be said of this photo; stamp: by which it is told whether
+    to do it anew; look: a hash of what it looks like, hexadecimal.
     """
 
     file: str

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from facetrain.errors import InputError
+from training.formats.detector import Detector
+from training.formats.errors import DataError
 
 _ERRORS = 3  # what ONNX Runtime says below that is for its developers
 
@@ -28,3 +31,11 @@ def refusing(option: str, path: Path, what: str) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - onnx, ONNX Runtime, protobuf and insightface have their own
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InputError.because(option, f"{path} {what} ({reason})") from None
+
+
+def open_detector(path: Path) -> Detector:
+    """On one thread, for there is a process for each core. Raises InputError."""
+    try:
+        return Detector(path, partial(session, threads=1))
+    except DataError as error:
+        raise InputError.because("--detector", str(error)) from None

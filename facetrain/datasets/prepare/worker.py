@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facetrain.datasets.prepare.choice import UnusableError, check, choose
-from facetrain.datasets.prepare.detector import Detector, Found
 from facetrain.datasets.prepare.journal import Row, stamp
+from facetrain.datasets.prepare.network import open_detector
 from facetrain.datasets.prepare.photos import Photo
-from training.formats.alignment import crop, eye_distance
-from training.formats.decode import SIZE, UnreadableError, decode, photo, read_bytes
+from training.formats.decode import SIZE, UnreadableError, read_bytes
+from training.formats.faces import UnusableError, cut
 from training.formats.landmarks import Face
 
 LOOK_SIDE = 16
@@ -45,15 +44,14 @@ class Worker:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self.detector = Detector(plan.detector) if plan.detector else None
+        self.detector = open_detector(plan.detector) if plan.detector else None
 
     def __call__(self, task: Task) -> Row:
         """Writes the face and says so, or says why not. Raises OSError where DEST cannot be written."""
         path = self.plan.source / task.photo.file
         row = Row(task.photo.file, stamp(path, task.face))
         try:
-            self._check(task)
-            aligned, row = self._aligned(task, read_bytes(path), row)
+            aligned, row = self._aligned(task, path, row)
         except UnreadableError as error:
             return replace(row, reason="unreadable", detail=str(error))
         except UnusableError as error:
@@ -62,34 +60,16 @@ class Worker:
         _write(self.plan.destination / face, _encoded(aligned, self.plan.form))
         return replace(row, face=face)
 
-    def _check(self, task: Task) -> None:
+    def _aligned(self, task: Task, path: Path, row: Row) -> tuple[Image.Image, Row]:
         if not task.photo.face:
             raise UnusableError("no_identity")
-        if self.detector is None and task.face is None:
-            raise UnusableError("no_landmarks")
-
-    def _aligned(self, task: Task, data: bytes, row: Row) -> tuple[Image.Image, Row]:
-        if task.face is not None and task.face.points is None:  # a face already
-            picture = Image.fromarray(decode(data)[0])
-            return picture, replace(row, faces=1, look=look(picture))
-        picture = photo(data)
-        row = replace(row, look=look(picture))
-        if task.face is not None and task.face.points is not None:
-            chosen, faces = Found((), 1.0, task.face.points), 1  # type: ignore[arg-type]
-        else:
-            assert self.detector is not None
-            found = self.detector.faces(picture)
-            chosen, faces = choose(found, picture.size), len(found)
-        transform = check(chosen.points, picture.size, self.plan.min_eyes)
-        row = replace(
-            row,
-            faces=faces,
-            box=_rounded(chosen.box),
-            score=round(chosen.score, 4) if self.detector else None,
-            eyes=round(eye_distance(transform), 1),
-            points=_rounded(chosen.points.ravel()),
-        )
-        return crop(picture, transform), row
+        found = cut(read_bytes(path), task.face, self.detector, self.plan.min_eyes)
+        row = replace(row, faces=found.faces, look=look(found.photo))
+        if found.points is not None:
+            row = replace(row, eyes=round(found.eyes or 0, 1), points=_rounded(found.points.ravel()))
+        if found.found is not None:
+            row = replace(row, box=_rounded(found.found.box), score=round(found.found.score, 4))
+        return found.face, row
 
 
 def look(picture: Image.Image) -> str:

@@ -1,23 +1,28 @@
-"""Whose face a photo is about, and whether it can be used."""
+"""A photo to one aligned face: whose face it is about, and whether it can be used."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
-from facetrain.datasets.prepare.detector import Found
-from training.formats.alignment import Points, eye_distance, fit, misfit
+from training.formats.alignment import Points, crop, eye_distance, fit, misfit
+from training.formats.decode import decode, photo
+from training.formats.detector import Detector, Found
+from training.formats.landmarks import Face
 
 # What a photo is dropped for, and how a person is told.
 REASONS = {
     "unreadable": "cannot be read as a picture",
     "no_face": "no face found",
     "several_faces": "several faces of similar size, none in the middle",
-    "too_small": "fewer pixels between the eyes than --min-eyes",
+    "too_small": "too few pixels between the eyes",
     "outside": "landmarks out of the picture",
     "no_shape_of_a_face": "landmarks do not lie as in a face (another order?)",
     "no_landmarks": "the table has no landmarks for it",
     "no_identity": "lies in no person's folder, or in no line of the table",
 }
+LEAST_EYES = 8.0  # pixels between the eyes, where nothing else is asked for
 RIVAL = 2 / 3  # of the side of the largest box: smaller faces are passers-by
 CENTRAL = 0.5  # of the next one's distance to the middle of the photo
 MISFIT = 0.7  # points in another order fit worse than this, profiles better
@@ -30,6 +35,45 @@ class UnusableError(Exception):
     def __init__(self, reason: str, detail: str = ""):
         super().__init__(detail or REASONS[reason])
         self.reason = reason
+
+
+@dataclass(frozen=True)
+class Cut:
+    """face: 112x112 RGB; photo: upright, of its own size; faces: how many there were to choose from.
+
+    points: the landmarks, and eyes: pixels between the eyes; None where the photo is a face already.
+    found: which the detector chose; None where a table told.
+    """
+
+    face: Image.Image
+    photo: Image.Image
+    faces: int = 1
+    points: Points | None = None
+    eyes: float | None = None
+    found: Found | None = None
+
+
+def cut(data: bytes, said: Face | None, detector: Detector | None, least: float = LEAST_EYES) -> Cut:
+    """The aligned face of an image file, by what a table says of it, else by the detector.
+
+    Raises UnreadableError, or UnusableError where the photo gives no face.
+    """
+    if said is not None and said.points is None:
+        whole = Image.fromarray(decode(data)[0])
+        return Cut(whole, whole)
+    if said is None and detector is None:
+        raise UnusableError("no_landmarks")
+    picture = photo(data)
+    chosen, faces = None, 1
+    if said is not None and said.points is not None:
+        points = said.points
+    else:
+        assert detector is not None
+        all_of_them = detector.faces(picture)
+        chosen, faces = choose(all_of_them, picture.size), len(all_of_them)
+        points = chosen.points
+    transform = check(points, picture.size, least)
+    return Cut(crop(picture, transform), picture, faces, points, eye_distance(transform), chosen)
 
 
 def choose(faces: Sequence[Found], size: tuple[int, int]) -> Found:
