@@ -61,11 +61,14 @@ def request_of(
         location = S3Uri(platform.inputs_bucket, _key(dataset_name(Path(address), name)))
         notes.append("the job's name ends with a digest of the upload's version: here, of the file's content")
     parsed = manifest.parse(source.data, location, platform, time.time())
-    if address.startswith("s3://") and not made_up:
-        _check_channels(parsed, Store(connection.client("s3")))
+    store = None if made_up else Store(connection.client("s3"))
+    if store and address.startswith("s3://"):
+        _check_channels(parsed, store)
     for line in notes:  # of a request only: what is refused is answered with its errors alone
         note(line)
-    return build_request(parsed, platform, job_name(platform, location, parsed.dataset, source.revision))
+    name = job_name(platform, location, parsed.dataset, source.revision)
+    forgotten = store is not None and store.holds(platform.deletion_list)
+    return build_request(parsed, platform, name, forgotten=forgotten)
 
 
 def submit(address: str, dataset: str | None, deployment: Deployment) -> Started:

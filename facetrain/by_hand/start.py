@@ -50,13 +50,14 @@ class Job:
 def dry_run(checked: Checked, connection: Connection, stage: str, now: dt.datetime, note: Note) -> Job:
     """The job as it would be asked for. Needs no account: what cannot be looked up is made up or assumed."""
     platform = account.made_up(checked, connection, stage, note)
+    store = Store(connection.client("s3"))
     try:
-        checked = with_inputs(checked, Store(connection.client("s3")))
+        checked = with_inputs(checked, store)
     except (BotoCoreError, ClientError) as error:
         note(f"{checked.inputs} could not be looked into, so cfg and weights are assumed ({explain(error)})")
         assert checked.inputs is not None  # nothing else was asked for
         checked = _with(checked, {name: channel(checked.inputs, name) for name in IN_INPUTS})
-    return job_of(checked, platform, now)
+    return job_of(checked, platform, now, forgotten=_has_deletion_list(platform, store))
 
 
 def prepare(checked: Checked, connection: Connection, stage: str, now: dt.datetime) -> Job:
@@ -64,13 +65,19 @@ def prepare(checked: Checked, connection: Connection, stage: str, now: dt.dateti
     platform = account.platform_of(checked, connection, stage)
     _check_buckets(checked, platform, connection)
     store = Store(connection.client("s3"))
-    job = job_of(with_inputs(checked, store), platform, now)
+    forgotten = _has_deletion_list(platform, store)
+    job = job_of(with_inputs(checked, store), platform, now, forgotten=forgotten)
     if problems := check_channels(job.manifest, store.holds, store.names_in, "upload the data first"):
         raise InputError(named(problems))
     return job
 
 
-def job_of(checked: Checked, platform: Platform, now: dt.datetime) -> Job:
+def _has_deletion_list(platform: Platform, store: Store) -> bool:
+    """Whether somebody is forgotten in the deployment; where none takes part, nobody is known to be."""
+    return platform.results is None and store.holds(platform.deletion_list)
+
+
+def job_of(checked: Checked, platform: Platform, now: dt.datetime, *, forgotten: bool = False) -> Job:
     """The request, made by the function that makes all of them.
 
     Raises InputError where a limit is broken, or the basis of the data has ended or lacks what is required.
@@ -90,7 +97,8 @@ def job_of(checked: Checked, platform: Platform, now: dt.datetime) -> Job:
         checked.input_mode,
     )
     try:
-        return Job(build_request(manifest, platform, job_name(platform.job_prefix, now)), manifest, platform)
+        name = job_name(platform.job_prefix, now)
+        return Job(build_request(manifest, platform, name, forgotten=forgotten), manifest, platform)
     except RequestError as error:
         raise refused(error) from None
 

@@ -24,7 +24,7 @@ from training.jobs import contract
 
 # Why a statement holds a wildcard, by its Sid.
 WILDCARDS = {
-    "ReadInputs": "Datasets come and go; all of them lie below this prefix.",
+    "ReadInputs": "Datasets come and go, below one prefix; below another lies who is forgotten.",
     "ReadAllowedBuckets": "The settings name these buckets for datasets.",
     "WriteOutputs": "Each job writes below its own name, which is known only once it starts.",
     "ResumeAndPruneCheckpoints": "Each job keeps its checkpoints below its own name.",
@@ -92,8 +92,10 @@ def _trusted(stack: Stack, settings: Settings) -> iam.IPrincipal:
 
 
 def _inputs(stack: Stack, inputs: s3.IBucket, settings: Settings) -> Iterator[iam.PolicyStatement]:
-    yield allow("ReadInputs", ["s3:GetObject"], [inputs.arn_for_objects(f"{contract.INPUTS_PREFIX}*")])
-    yield list_prefixes("ListInputs", inputs, contract.INPUTS_PREFIX)
+    read = (contract.INPUTS_PREFIX, contract.FORGOTTEN_PREFIX)
+    objects = [inputs.arn_for_objects(f"{prefix}*") for prefix in read]
+    yield allow("ReadInputs", ["s3:GetObject"], objects)
+    yield list_prefixes("ListInputs", inputs, *read)
     if settings.allowed_buckets:
         arns = bucket_arns(stack, settings.allowed_buckets)
         yield allow("ReadAllowedBuckets", ["s3:GetObject"], [f"{arn}/*" for arn in arns])

@@ -84,7 +84,8 @@ def _read(stack: Stack, settings: Settings, reach: Reach) -> Iterator[iam.Policy
     """A manifest in the version that the event names, and what lies where its channels point."""
     objects = reach.inputs.arn_for_objects(f"{contract.INPUTS_PREFIX}*")
     yield allow("ReadInputs", ["s3:GetObject", "s3:GetObjectVersion"], [objects])
-    yield list_prefixes("ListInputs", reach.inputs, contract.INPUTS_PREFIX)
+    # Of the deletion list it sees that it is there: to read it is for the job.
+    yield list_prefixes("ListInputs", reach.inputs, contract.INPUTS_PREFIX, contract.FORGOTTEN_PREFIX)
     if settings.allowed_buckets:
         arns = bucket_arns(stack, settings.allowed_buckets)
         yield allow("ListAllowedBuckets", ["s3:ListBucket"], arns)

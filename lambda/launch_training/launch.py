@@ -151,7 +151,8 @@ class Launch:
         manifest = parse(body, self.location, self.platform, self.aws.now(), self.overrides)
         if problems := problems_of(manifest, self.aws.store):
             raise ManifestError(problems)
-        return build_request(manifest, self.platform, self.name)
+        forgotten = self.aws.store.holds(self.platform.deletion_list)
+        return build_request(manifest, self.platform, self.name, forgotten=forgotten)
 
     def _without_job(self, answer: Exception, request: Mapping[str, Any]) -> Outcome:
         refused = Outcome(Status.REFUSED, self.drop, self.name)

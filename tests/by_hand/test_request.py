@@ -119,6 +119,18 @@ def test_without_a_role_the_job_is_one_of_the_deployment(training_job: TrainingJ
     assert output["KmsKeyId"] == DEPLOYED.kms_key_arn
 
 
+def test_a_job_of_the_deployment_gets_its_deletion_list_and_another_gets_none(
+    training_job: TrainingJob, account: Account
+) -> None:
+    account.deployed = True
+    image = ("--image", DEPLOYED.images["arcface"])
+    assert "forgotten" not in channels_of(training_job.dry(*ORDER[2:], *image))
+    account.put(f"{DEPLOYED.deletion_list.bucket}/{DEPLOYED.deletion_list.key}")
+    found = channels_of(training_job.dry(*ORDER[2:], *image))
+    assert found["forgotten"] == f"s3://{DEPLOYED.inputs_bucket}/governance/forgotten/"
+    assert "forgotten" not in channels_of(training_job.dry(*ORDER))
+
+
 def test_in_a_sagemaker_notebook_its_role_is_taken(
     training_job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

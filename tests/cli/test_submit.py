@@ -79,6 +79,15 @@ def test_a_dry_run_uses_the_deployment_where_there_is_one(facetrain: Facetrain, 
     assert "made up" not in ran.err
 
 
+def test_a_dry_run_gives_the_job_the_deletion_list_where_there_is_one(
+    facetrain: Facetrain, aws: FakeAws, manifest: Path
+) -> None:
+    assert "forgotten" not in facetrain("submit", manifest, "--dry-run").out
+    put(aws, PLATFORM.deletion_list.key)
+    request = json.loads(facetrain("submit", manifest, "--dry-run").out)
+    assert [one["ChannelName"] for one in request["InputDataConfig"]] == ["forgotten", "images"]
+
+
 def test_the_dataset_can_be_named_otherwise_than_the_folder(no_cloud: Facetrain, manifest: Path) -> None:
     request = json.loads(no_cloud("submit", manifest, "--dry-run", "--name", "visitors").out)
     assert "/inputs/visitors/images/" in json.dumps(request)

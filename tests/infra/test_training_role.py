@@ -43,6 +43,8 @@ def test_inputs_are_read_and_never_written(statements: dict[str, Mapping[str, An
     reading = {sid for sid, it in statements.items() if any("/inputs/*" in text for text in resources(it))}
     assert reading == {"ReadInputs"}
     assert statements["ReadInputs"]["Action"] == "s3:GetObject"
+    below = [text[text.rindex(", ") :] for text in resources(statements["ReadInputs"])]
+    assert below == [', "/governance/forgotten/*', ', "/inputs/*']
 
 
 def test_listing_sees_the_prefixes_of_the_contract_only(statements: dict[str, Mapping[str, Any]]) -> None:
@@ -50,7 +52,7 @@ def test_listing_sees_the_prefixes_of_the_contract_only(statements: dict[str, Ma
         as_list(statements[sid]["Condition"]["StringLike"]["s3:prefix"])
         for sid in ("ListInputs", "ListOutputs")
     ]
-    assert seen == [["inputs/*"], ["outputs/*", "checkpoints/*"]]
+    assert seen == [["inputs/*", "governance/forgotten/*"], ["outputs/*", "checkpoints/*"]]
 
 
 def test_models_are_written_and_not_read_back_or_deleted(statements: dict[str, Mapping[str, Any]]) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.jobs.examples import PLATFORM, SMALLEST, parsed, problems_of
 from training.jobs.forgotten import Forgotten, ForgottenError
+from training.jobs.request import build_request
 
 SALT = "0123456789abcdef" * 2
 EMPTY = Forgotten(SALT)
@@ -78,3 +80,24 @@ def test_what_a_list_keeps_in_mind_is_no_part_of_its_value() -> None:
     listed = with_person("ada")
     listed.holds("staff", "ada")
     assert listed == dataclasses.replace(listed)
+
+
+def channels_of(*, forgotten: bool) -> dict[str, Any]:
+    manifest = parsed(SMALLEST | {"input_mode": "FastFile"})
+    request = build_request(manifest, PLATFORM, "facetrain-example-staff-0123", forgotten=forgotten)
+    return {one["ChannelName"]: one for one in request["InputDataConfig"]}
+
+
+def test_a_job_gets_the_list_as_a_channel_of_its_own_copied_before_it_starts() -> None:
+    assert set(channels_of(forgotten=False)) == {"images"}
+    channel = channels_of(forgotten=True)["forgotten"]
+    assert channel["DataSource"]["S3DataSource"]["S3Uri"] == (
+        f"s3://{PLATFORM.inputs_bucket}/governance/forgotten/"
+    )
+    assert channel["InputMode"] == "File"
+
+
+def test_a_manifest_cannot_put_a_list_of_its_own_in_place_of_it() -> None:
+    channels = SMALLEST["channels"] | {"forgotten": "nobody/"}
+    (found,) = problems_of(SMALLEST | {"channels": channels})
+    assert str(found).startswith("channels.forgotten: unknown channel")

@@ -8,6 +8,7 @@ from typing import Any
 
 from training.jobs import contract
 from training.jobs.resources import Resources
+from training.jobs.uri import S3Uri
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Platform:
     tags: Mapping[str, str] = field(default_factory=dict)
     governance_required: tuple[str, ...] = ()  # keys that a manifest's governance must hold
     results: str | None = None  # s3://…/: where by hand all goes that the outputs bucket else holds
+
+    @property
+    def deletion_list(self) -> S3Uri:
+        """Where it lies as soon as somebody is forgotten."""
+        return S3Uri(self.inputs_bucket, contract.FORGOTTEN_KEY)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))

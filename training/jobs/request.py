@@ -41,8 +41,16 @@ def job_name(
     return "-".join(part for part in (platform.job_prefix, label, digest) if part)
 
 
-def build_request(manifest: Manifest, platform: Platform, job_name: str) -> dict[str, Any]:
-    """Exactly the keyword arguments of CreateTrainingJob. Raises RequestError where a limit is broken."""
+def build_request(
+    manifest: Manifest, platform: Platform, job_name: str, *, forgotten: bool = False
+) -> dict[str, Any]:
+    """Exactly the keyword arguments of CreateTrainingJob. Raises RequestError where a limit is broken.
+
+    forgotten: whether the deployment has a deletion list, which the job then gets as a channel.
+    """
+    channels = dict(manifest.channels)
+    if forgotten:
+        channels[contract.FORGOTTEN_CHANNEL] = platform.deletion_list.folder
     request: dict[str, Any] = {
         "TrainingJobName": job_name,
         "RoleArn": platform.role_arn,
@@ -52,7 +60,7 @@ def build_request(manifest: Manifest, platform: Platform, job_name: str) -> dict
             **{name: _as_string(value) for name, value in manifest.hyperparameters.items()},
         },
         "Environment": _about(manifest),
-        "InputDataConfig": [_channel(manifest, *channel) for channel in sorted(manifest.channels.items())],
+        "InputDataConfig": [_channel(manifest, *channel) for channel in sorted(channels.items())],
         "OutputDataConfig": {"S3OutputPath": str(output_folder(platform, manifest.dataset))},
         "CheckpointConfig": {
             "S3Uri": str(checkpoint_folder(platform, manifest.dataset, job_name)),
