@@ -11,7 +11,7 @@ from facetrain.errors import InputError
 from training.jobs import contract, manifest
 from training.jobs.algorithms import ALGORITHMS, Knob
 from training.jobs.config import convert
-from training.jobs.images import IMAGE_SUFFIXES
+from training.jobs.images import IMAGE_SUFFIXES, RECORD_SUFFIX, SHARD_SUFFIX
 from training.jobs.problems import Problem, did_you_mean
 from training.jobs.uri import KEY_BYTES_LIMIT
 
@@ -46,13 +46,17 @@ class Folder:
 
 
 def read_folder(
-    directory: Path, settings: Iterable[str] = (), governance: Mapping[str, str] | None = None
+    directory: Path,
+    settings: Iterable[str] = (),
+    governance: Mapping[str, str] | None = None,
+    input_mode: str | None = None,
 ) -> Folder:
     """Reads a dataset's folder. Raises InputError, with every unusable file at once.
 
     A folder without `images/` is taken for one folder per identity, and these go into `images/`; what is
     named like another channel (labels.csv, cfg/, …) stays beside it. settings: `key=value` hyperparameters
-    that are added to the manifest; governance: keys that are added to that block of it.
+    that are added to the manifest; governance: keys that are added to that block of it; input_mode: how the
+    job gets its images, where not as its manifest says, or as suits them where there is none.
     """
     found = dict(_walk(directory))
     own = found.pop(contract.MANIFEST_NAME, None)
@@ -65,9 +69,12 @@ def read_folder(
         raise InputError.because(
             str(directory), "holds no files: put one folder of photographs per person in it"
         )
-    if own and not settings and not governance:
+    if own and not settings and not governance and not input_mode:
         return Folder(files, _read(own))
-    return Folder(files, _written(document or _built(found), settings, governance or {}))
+    document = document or _built(found)
+    if input_mode:
+        document = document | {"input_mode": input_mode}
+    return Folder(files, _written(document, settings, governance or {}))
 
 
 def check_dataset_name(name: str, place: str) -> None:
@@ -160,7 +167,14 @@ def _built(found: Mapping[str, Path]) -> dict[str, Any]:
         if name := _channel(key):
             first, slash, _ = key.partition("/")
             channels[name] = first + slash
-    return {"schema": manifest.SCHEMA_VERSION, "algorithm": next(iter(ALGORITHMS)), "channels": channels}
+    document = {"schema": manifest.SCHEMA_VERSION, "algorithm": next(iter(ALGORITHMS)), "channels": channels}
+    # A few large files need not be copied before training starts. A million small ones would be as many
+    # requests, one after another.
+    packed = any(key.startswith("images/") and key.lower().endswith(_PACKED) for key in found)
+    return document | ({"input_mode": contract.FAST_FILE_MODE} if packed else {})
+
+
+_PACKED = (SHARD_SUFFIX, RECORD_SUFFIX)
 
 
 def _written(document: dict[str, Any], settings: Iterable[str], governance: Mapping[str, str]) -> bytes:

@@ -87,6 +87,15 @@ def push(
             show_default=False,
         ),
     ] = None,
+    input_mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="File: the job copies its images to the disk first. FastFile: it reads them from S3.  "
+            "[default: FastFile for shards and .rec files]",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and upload nothing.")] = False,
     as_json: AsJson = False,
     stage: Stage = None,
@@ -101,7 +110,7 @@ def push(
 
     with output.refusals(as_json):
         check_dataset_name(name, "NAME")
-        folder = read_folder(directory, settings or [], block(governance or []))
+        folder = read_folder(directory, settings or [], block(governance or []), input_mode)
         deployed = deployment(local, cloud, stage)
         store = Store(deployed.s3)
         planned = datasets.plan(folder, name, deployed.platform, store)

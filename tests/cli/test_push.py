@@ -105,6 +105,23 @@ def test_other_channels_and_hyperparameters_enter_the_built_manifest(
     }
 
 
+@pytest.mark.parametrize("file", ["000000.tar", "train.rec"])
+def test_packed_images_are_read_from_s3_as_they_are_trained_on(
+    facetrain: Facetrain, aws: FakeAws, tmp_path: Path, file: str
+) -> None:
+    (tmp_path / file).write_bytes(b"packed")
+    assert facetrain("dataset", "push", tmp_path, "staff").code == 0
+    assert manifest_in(aws)["input_mode"] == "FastFile"
+    assert facetrain("dataset", "push", tmp_path, "staff", "--input-mode", "File").code == 0
+    assert manifest_in(aws)["input_mode"] == "File"
+
+
+def test_a_mode_that_there_is_not_is_refused(facetrain: Facetrain, aws: FakeAws, photos: Path) -> None:
+    ran = facetrain("dataset", "push", photos, "staff", "--input-mode", "fastfile")
+    assert (ran.code, aws.puts()) == (2, [])
+    assert ran.err == 'input_mode: "fastfile" is not known (did you mean "FastFile"?)\n'
+
+
 def test_the_folders_own_manifest_is_put_byte_for_byte(
     facetrain: Facetrain, aws: FakeAws, photos: Path
 ) -> None:

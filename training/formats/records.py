@@ -16,8 +16,9 @@ from pathlib import Path
 
 from training.formats.decode import UnreadableError
 from training.formats.errors import DataError
+from training.jobs.images import RECORD_SUFFIX
 
-SUFFIX = ".rec"
+SUFFIX = RECORD_SUFFIX
 MAGIC = struct.pack("<I", 0xCED7230A)
 _HEADER = struct.Struct("<IfQQ")
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)

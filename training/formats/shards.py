@@ -19,8 +19,9 @@ from typing import BinaryIO
 from training.formats.errors import DataError
 from training.formats.names import NAMES_TABLE, read_names
 from training.formats.places import Spans
+from training.jobs.images import SHARD_SUFFIX
 
-SUFFIX = ".tar"
+SUFFIX = SHARD_SUFFIX
 BLOCK = 512
 LABEL_LIMIT = 64 * 1024  # bytes of a .cls or .json: more is something else
 _FILE, _LONG_NAME, _EXTENDED, _FOLDER, _SPARSE = b"0\x007", b"L", b"x", b"5", b"S"

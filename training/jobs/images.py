@@ -1,4 +1,7 @@
-"""Which files count as images, on the user's machine and in the container."""
+"""Which files count as images or hold many, on the user's machine and in the container."""
+
+SHARD_SUFFIX = ".tar"
+RECORD_SUFFIX = ".rec"
 
 # What Pillow may be able to read. HEIC is here so that phone pictures are reported as unreadable, not passed
 # over.
