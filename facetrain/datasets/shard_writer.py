@@ -9,7 +9,7 @@ from typing import BinaryIO, Self
 from facetrain.datasets.index import Packed
 from training.formats.shards import BLOCK
 
-_END = bytes(2 * BLOCK)
+END = bytes(2 * BLOCK)
 _BUFFER = 2**20
 # Where a header has what, by POSIX ustar; the template's checksum counts its size's digits, eleven zeros.
 _NAME, _SIZE, _CHECKSUM = 100, 124, 148
@@ -35,7 +35,7 @@ class ShardWriter:
         """An image and its class. Raises OSError where the disk is full."""
         blocks = (*_member(key + suffix, image), *_member(key + ".cls", label.encode()))
         size = sum(map(len, blocks))
-        if self.images and self.size + size + len(_END) > self.limit:
+        if self.images and self.size + size + len(END) > self.limit:
             self.close()
         if self.file is None:
             self.file = self._path().open("xb", buffering=_BUFFER)
@@ -46,7 +46,7 @@ class ShardWriter:
         """Ends the shard that is open."""
         if self.file is None:
             return
-        self._write((_END,))
+        self._write((END,))
         self.file.close()
         self.written.append(Packed(self._path().name, self.size, self.images, self.digest.hexdigest()))
         self.file, self.digest, self.size, self.images = None, hashlib.sha256(), 0, 0

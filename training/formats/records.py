@@ -75,10 +75,30 @@ def scan(path: Path, names: Mapping[str, str], channel: str) -> Iterator[tuple[R
     descriptor = os.open(path, os.O_RDONLY)
     try:
         for record in _images(_File(descriptor, path.stat().st_size, place), path.with_suffix(".idx")):
-            number = f"{record.label:g}" if record.label % 1 else str(int(record.label))
+            number = number_of(record.label)
             if names and number not in names:
                 raise DataError(f"{place}: record {record.key} is of class {number}, which has no name")
             yield record, names.get(number, number)
+    finally:
+        os.close(descriptor)
+
+
+def number_of(label: float) -> str:
+    """How a class is written: 17, or 0.5 where a label is no whole number."""
+    return f"{label:g}" if label % 1 else str(int(label))
+
+
+def every(path: Path, place: str) -> Iterator[tuple[Record, tuple[float, ...]]]:
+    """All records by key, those without an image too, and the first two of their labels where they have some.
+
+    Raises DataError as `scan` does.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        file = _File(descriptor, path.stat().st_size, place)
+        offsets = _offsets(file, path.with_suffix(".idx"))
+        for key in sorted(offsets):
+            yield file.record(key, offsets[key])
     finally:
         os.close(descriptor)
 
@@ -141,10 +161,15 @@ class _File:
         return found
 
 
-def _images(file: _File, index: Path) -> Iterator[Record]:
-    offsets = _read_index(index, file) if index.is_file() else file.offsets()
-    if not offsets:
+def _offsets(file: _File, index: Path) -> dict[int, int]:
+    found = _read_index(index, file) if index.is_file() else file.offsets()
+    if not found:
         raise DataError(f"{file.place} is empty: upload it again")
+    return found
+
+
+def _images(file: _File, index: Path) -> Iterator[Record]:
+    offsets = _offsets(file, index)
     keys = sorted(offsets)
     if keys[0] == 0:
         _, labels = file.record(0, offsets[0])
