@@ -12,6 +12,7 @@ from training.arcface.settings import Settings
 from training.arcface.verification import groups
 from training.arcface.verification.discover import BIN, Finder
 from training.arcface.verification.sets import EvaluationSet, of_identities
+from training.container.forgotten import DeletionList
 from training.container.stopping import Stop
 from training.formats.listing import Listing, find, table_of
 from training.jobs.contract import ContainerPaths
@@ -45,10 +46,11 @@ def load_data(
     *,
     stop: Stop,
     log: Callable[[str], None],
+    forgotten: DeletionList | None = None,
 ) -> Data:
     """Raises TrainingError where there is nothing to train on, or more is unreadable than allowed.
 
-    scratch: a folder that the ranks of one host share.
+    scratch: a folder that the ranks of one host share. forgotten: whose images are left out everywhere.
     """
     decoding = Decoding(
         scratch,
@@ -62,6 +64,7 @@ def load_data(
     reports: dict[str, DecodeReport] = {}
 
     def opened(listing: Listing, channel: str) -> Dataset:
+        listing = (forgotten or DeletionList()).without(listing, channel, log)
         dataset, reports[channel] = open_and_tell(listing, world, decoding, channel, log)
         return dataset
 

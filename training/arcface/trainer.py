@@ -20,8 +20,9 @@ from training.arcface.settings import Settings
 from training.arcface.tracking import Trackers
 from training.arcface.verifier import Verifier, digest, embedded, settle_statistics
 from training.container.about import About
+from training.container.forgotten import DeletionList
 from training.container.stopping import Stop
-from training.jobs.contract import ContainerPaths
+from training.jobs.contract import FORGOTTEN_CHANNEL, ContainerPaths
 
 Log = Callable[[str], None]
 
@@ -58,7 +59,8 @@ def _train(job: Job, world: World, stop: Stop, log: Log, say: Log, *, trackers: 
     started = time.monotonic()
     settings = job.settings
     Margin.from_settings(settings)  # what it refuses, it refuses before images are read
-    data = load_data(job.paths, settings, job.scratch, world, stop=stop, log=log)
+    forgotten = DeletionList.of_channel(job.paths.channel(FORGOTTEN_CHANNEL), job.about.dataset)
+    data = load_data(job.paths, settings, job.scratch, world, stop=stop, log=log, forgotten=forgotten)
     marks = fingerprint(settings, data.train.listing)
     batch = prepare(job.paths.checkpoints, marks, world, log, resume=job.resume)
     plan = Plan.make(len(data.train.listing), settings, world, embedded=embedded(data), batch=batch)
@@ -68,6 +70,8 @@ def _train(job: Job, world: World, stop: Stop, log: Log, say: Log, *, trackers: 
     for line in data.lines():
         log(line)
     pretrained = weights.from_channel(job.paths.channel("weights"), settings.pretrained)
+    if pretrained:
+        pretrained = weights.without(pretrained, forgotten.among(pretrained.identities), log)
     learner = _learner(job, pretrained, plan, world, log, classes=classes)
     if world.rank == 0:
         outputs.refuse_if_full(job.paths.model, learner)

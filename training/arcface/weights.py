@@ -8,11 +8,13 @@
 Nothing here runs code from a file.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.arcface import weightfiles
@@ -54,6 +56,20 @@ def from_channel(channel: Path, name: str) -> Pretrained | None:
         return read(path)
     except TrainingError as error:
         raise TrainingError(f"channels.weights: {error}") from None
+
+
+def without(pretrained: Pretrained, forgotten: NDArray[np.bool_], log: Callable[[str], None]) -> Pretrained:
+    """The same without the centres of the forgotten, (identities,); the log hears how many there were."""
+    if not forgotten.any():
+        return pretrained
+    log(
+        f"forgotten channel=weights identities={forgotten.sum()}: their centres are not used, but the "
+        "network learnt from them: train it again from the start"
+    )
+    assert pretrained.centres is not None  # whose they are is known only where they are there
+    stay = np.flatnonzero(~forgotten)
+    identities = tuple(pretrained.identities[number] for number in stay)
+    return replace(pretrained, centres=pretrained.centres[torch.from_numpy(stay)], identities=identities)
 
 
 def choose(channel: Path, name: str) -> Path | None:
