@@ -1,4 +1,4 @@
-"""YOLO's label files: for each picture a text of the same name, a row `class x y width height` for each object.
+"""YOLO's label files: for each picture a text of the same name, `class x y width height` an object.
 
 x and y are the box's middle; all four are shares of the picture's width and height. An empty file says that
 there is nothing in the picture. A longer row is an outline (x y x y …), whose box is taken, as YOLOv5 does.
