@@ -167,7 +167,7 @@ def test_what_differs_from_the_defaults_is_told_apart_and_no_password_shown(
 ) -> None:
     settings = Settings(network="mbf", tracking_uri="https://me:secret@mlflow.example/")
     text = page(facts_of(Scored(), settings=settings))
-    assert "2 of 43 hyperparameters differ" in text
+    assert "2 of 44 hyperparameters differ" in text
     assert "https://mlflow.example/" in text
     assert "secret" not in text
 

@@ -284,3 +284,19 @@ def test_an_earlier_jobs_output_folder_holds_one_model(tmp_path: Path) -> None:
     for name in ("model.tar.gz", "output.tar.gz"):
         (tmp_path / name).touch()
     assert weights.choose(tmp_path, "") == tmp_path / "model.tar.gz"
+
+
+def test_a_face_detector_is_not_taken_for_weights(tmp_path: Path) -> None:
+    (tmp_path / "scrfd.onnx").write_bytes(b"")
+    assert weights.choose(tmp_path, "", "scrfd.onnx") is None
+    assert weights.choose_detector(tmp_path, "scrfd.onnx") == tmp_path / "scrfd.onnx"
+    assert weights.choose_detector(tmp_path, "") is None
+    with pytest.raises(TrainingError, match=r'detector: channels.weights has no "scfd.onnx" \(did you mean'):
+        weights.choose(tmp_path, "", "scfd.onnx")
+    with pytest.raises(TrainingError, match=r'detector: "x.onnx" is asked for, but the job has no weights'):
+        weights.choose_detector(tmp_path / "no-channel", "x.onnx")
+    (tmp_path / "backbone.pth").write_bytes(b"")
+    assert weights.choose(tmp_path, "", "scrfd.onnx") == tmp_path / "backbone.pth"
+    assert weights.choose(tmp_path, "backbone.pth", "scrfd.onnx") == tmp_path / "backbone.pth"
+    with pytest.raises(TrainingError, match="2 weight files"):
+        weights.choose(tmp_path, "")

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from training.arcface.data import split
+from training.arcface import weights
+from training.arcface.data import aligning, split
 from training.arcface.data.store import Dataset, DecodeReport, Decoding, open_and_tell
 from training.arcface.distributed import World
 from training.arcface.settings import Settings
@@ -14,6 +15,7 @@ from training.arcface.verification.discover import BIN, Finder
 from training.arcface.verification.sets import EvaluationSet, of_identities
 from training.container.forgotten import DeletionList
 from training.container.stopping import Stop
+from training.formats.files import files_below
 from training.formats.listing import Listing, find, table_of
 from training.jobs.contract import ContainerPaths
 
@@ -27,6 +29,12 @@ class Data:
     reason: str = ""
     sets: tuple[EvaluationSet, ...] = ()
     decoded: DecodeReport | None = None  # of the images channel
+
+    @property
+    def aligned(self) -> str:
+        """The mark of how photos became faces, empty where the images are faces."""
+        alignment = self.decoded.alignment if self.decoded else None
+        return alignment.mark if alignment else ""
 
     def lines(self) -> Iterator[str]:
         """Whom the network is verified on, as the log says it."""
@@ -59,17 +67,28 @@ def load_data(
         check_stop=stop.check,
         listed_in=paths.output_data,
         fast_file=fast_file(paths.input_data_config),
+        alignment=aligning.from_channels(
+            paths.channel(aligning.CHANNEL),
+            weights.choose_detector(paths.channel("weights"), settings.detector),
+        ),
     )
 
     reports: dict[str, DecodeReport] = {}
 
     def opened(listing: Listing, channel: str) -> Dataset:
         listing = (forgotten or DeletionList()).without(listing, channel, log)
-        dataset, reports[channel] = open_and_tell(listing, world, decoding, channel, log)
+        alignment = aligning.of_channel(decoding.alignment, listing, channel, log)
+        mine = replace(decoding, alignment=alignment)
+        dataset, reports[channel] = open_and_tell(listing, world, mine, channel, log)
         return dataset
 
     images, labels = paths.channel("images"), paths.channel("labels")
-    whole = opened(find(images, labels), "images")
+    listed = find(images, labels)
+    if decoding.alignment and world.rank == 0:
+        validation = paths.channel("validation")
+        photos = [*listed.files, *(files_below(validation)[0] if validation.is_dir() else ())]
+        aligning.tell_unused(decoding.alignment, photos, paths.output_data, log)
+    whole = opened(listed, "images")
     split.refuse_too_few(whole.listing)
     if paths.channel("validation").is_dir():
         finder = Finder(opened, settings.seed, settings.max_unreadable, decoding.threads, log)

@@ -64,10 +64,6 @@ def launch(
     cluster = Cluster.from_resource_config(resources)
     meeting = Meeting.from_environment(cluster, environment)
     look_at_gpus(resources, environment)
-    if paths.channel("landmarks").exists():
-        main.tell(
-            "the landmarks channel is not read: images are taken as aligned faces and scaled to 112x112"
-        )
     settings, about = Settings.from_config(config), About.from_environment(environment)
     with tempfile.TemporaryDirectory(prefix="facetrain-", ignore_cleanup_errors=True) as scratch:
         job = trainer.Job(paths, settings, len(cluster.hosts), Path(scratch), resume, about)

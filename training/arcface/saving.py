@@ -22,19 +22,22 @@ from training.formats.listing import Listing
 FORMAT = 1  # raised when a later trainer could not read what this one writes
 
 
-def fingerprint(settings: Settings, listing: Listing) -> dict[str, str]:
+def fingerprint(settings: Settings, listing: Listing, aligned: str = "") -> dict[str, str]:
     """What must not change between two parts of one run, each under the name a message would use.
 
     With another of these the saved state does not fit, or the steps already made were others. Everything else
     may change: lr, epochs, loss, batch_size, precision, the number of devices …
+
+    aligned: the mark of how photos became faces in the job, empty where they did not.
     """
     lines = (f"{file}\t{label}" for file, label in zip(listing.files, listing.labels, strict=True))
-    return {
+    marks = {
         "network": settings.network,
         "seed": str(settings.seed),
         "optimizer": settings.optimizer,
         "images or their identities": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12],
     }
+    return {**marks, "how faces are aligned": aligned} if aligned else marks
 
 
 def prepare(
@@ -55,7 +58,8 @@ def prepare(
     if about is None:
         return None
     theirs = about["marks"] if about["format"] == FORMAT else {}
-    changed = [name for name, value in marks.items() if theirs.get(name) != value]
+    names = dict.fromkeys((*marks, *theirs))
+    changed = [name for name in names if theirs.get(name) != marks.get(name)]
     if about["format"] != FORMAT:
         changed = ["the trainer's version"]
     if changed:

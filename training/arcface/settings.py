@@ -18,6 +18,7 @@ class Settings:
 
     network: str = _default("network")
     pretrained: str = _default("pretrained")
+    detector: str = _default("detector")
     epochs: int = _default("epochs")
     max_steps: int = _default("max_steps")
     batch_size: int = _default("batch_size")

@@ -59,9 +59,10 @@ def _train(job: Job, world: World, stop: Stop, log: Log, say: Log, *, trackers: 
     started = time.monotonic()
     settings = job.settings
     Margin.from_settings(settings)  # what it refuses, it refuses before images are read
+    weights.choose(job.paths.channel("weights"), settings.pretrained, settings.detector)
     forgotten = DeletionList.of_channel(job.paths.channel(FORGOTTEN_CHANNEL), job.about.dataset)
     data = load_data(job.paths, settings, job.scratch, world, stop=stop, log=log, forgotten=forgotten)
-    marks = fingerprint(settings, data.train.listing)
+    marks = fingerprint(settings, data.train.listing, data.aligned)
     batch = prepare(job.paths.checkpoints, marks, world, log, resume=job.resume)
     plan = Plan.make(len(data.train.listing), settings, world, embedded=embedded(data), batch=batch)
     classes = len(data.train.listing.identities)
@@ -69,7 +70,7 @@ def _train(job: Job, world: World, stop: Stop, log: Log, say: Log, *, trackers: 
     log(machine)
     for line in data.lines():
         log(line)
-    pretrained = weights.from_channel(job.paths.channel("weights"), settings.pretrained)
+    pretrained = weights.from_channel(job.paths.channel("weights"), settings.pretrained, settings.detector)
     if pretrained:
         pretrained = weights.without(pretrained, forgotten.among(pretrained.identities), log)
     learner = _learner(job, pretrained, plan, world, log, classes=classes)

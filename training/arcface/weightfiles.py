@@ -100,7 +100,8 @@ def refuse_programs(path: Path) -> None:
     if path.suffix == ".onnx":
         raise TrainingError(
             f"{path.name} is an ONNX program, which cannot be trained: take the backbone.pth or "
-            "backbone.safetensors that was written with it"
+            "backbone.safetensors that was written with it; a face detector is named by the hyperparameter "
+            "detector"
         )
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:

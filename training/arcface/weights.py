@@ -47,9 +47,9 @@ class Pretrained:
         return fitting(self.backbone)
 
 
-def from_channel(channel: Path, name: str) -> Pretrained | None:
+def from_channel(channel: Path, name: str, detector: str = "") -> Pretrained | None:
     """The weights of the job's channel; None without one. Raises TrainingError with the channel's name."""
-    path = choose(channel, name)
+    path = choose(channel, name, detector)
     if path is None:
         return None
     try:
@@ -72,27 +72,45 @@ def without(pretrained: Pretrained, forgotten: NDArray[np.bool_], log: Callable[
     return replace(pretrained, centres=pretrained.centres[torch.from_numpy(stay)], identities=identities)
 
 
-def choose(channel: Path, name: str) -> Path | None:
-    """The weight file to start from: `name`, or the only one there; None without a weights channel."""
-    if not channel.is_dir():
-        if name:
-            raise TrainingError(f'pretrained: "{name}" is asked for, but the job has no weights channel')
-        return None
-    paths = [path for path in sorted(channel.rglob("*")) if path.is_file() and _is_weights(path)]
+def choose(channel: Path, name: str, detector: str = "") -> Path | None:
+    """The weight file to start from: `name`, or the only one there beside the face detector.
+
+    None without a weights channel, or with one that holds the detector and nothing else.
+    """
     if name:
-        by_name = {path.name: path for path in paths} | {
-            str(path.relative_to(channel)): path for path in paths
-        }
-        if name not in by_name:
-            raise TrainingError(f'pretrained: channels.weights has no "{name}"{did_you_mean(name, by_name)}')
-        return by_name[name]
-    models = _one_for_each_model(paths)
+        return _named("pretrained", channel, name)
+    if not channel.is_dir():
+        return None
+    beside = choose_detector(channel, detector)
+    models = _one_for_each_model([path for path in _weights_in(channel) if path != beside])
+    if beside and not models:
+        return None
     if len(models) != 1:
         raise TrainingError(
             f"channels.weights: {len(models)} weight files ({', '.join(SUFFIXES)}) where one is expected"
             f"{': name one with the hyperparameter pretrained' if models else ''}"
         )
     return models[0]
+
+
+def choose_detector(channel: Path, name: str) -> Path | None:
+    """The face detector that the job names, if it does."""
+    return _named("detector", channel, name) if name else None
+
+
+def _named(knob: str, channel: Path, name: str) -> Path:
+    """By its own name or its path in the channel. Raises TrainingError that begins with the knob."""
+    if not channel.is_dir():
+        raise TrainingError(f'{knob}: "{name}" is asked for, but the job has no weights channel')
+    paths = _weights_in(channel)
+    by_name = {path.name: path for path in paths} | {str(path.relative_to(channel)): path for path in paths}
+    if name not in by_name:
+        raise TrainingError(f'{knob}: channels.weights has no "{name}"{did_you_mean(name, by_name)}')
+    return by_name[name]
+
+
+def _weights_in(channel: Path) -> list[Path]:
+    return [path for path in sorted(channel.rglob("*")) if path.is_file() and _is_weights(path)]
 
 
 def read(path: Path) -> Pretrained:

@@ -204,14 +204,19 @@ def table_of(images: Path, labels: Path | None) -> Path | None:
     if labels is None or not labels.is_dir():
         own = images / LABELS_NAME
         return own if own.is_file() else None
+    return only_table(labels, "labels", TABLE_SUFFIXES, "file,identity")
+
+
+def only_table(folder: Path, channel: str, suffixes: Sequence[str], columns: str) -> Path:
+    """The table in a channel's folder. Raises DataError where there is none, or more than one."""
     tables = [
-        labels / file
-        for file in files_below(labels)[0]
-        if Path(file).suffix.lower() in TABLE_SUFFIXES and Path(file).name != GROUPS_NAME
+        folder / file
+        for file in files_below(folder)[0]
+        if Path(file).suffix.lower() in suffixes and Path(file).name != GROUPS_NAME
     ]
     if len(tables) != 1:
         raise DataError(
-            f"channels.labels: {len(tables)} tables (.csv, .tsv, .txt) where one is expected, "
-            f"with columns file,identity"
+            f"channels.{channel}: {len(tables)} tables ({', '.join(suffixes)}) where one is expected, "
+            f"with columns {columns}"
         )
     return tables[0]

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from training.arcface.data.aligning import Alignment, UnalignedError
 from training.arcface.data.unreadable import TABLE_NAME, add_to_table, refuse_unreadable, write_table
 from training.arcface.distributed import World
 from training.container.errors import TrainingError
@@ -51,12 +52,17 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DecodeReport:
-    """What decoding found: how many were not 112x112, and which files (relative) are no images."""
+    """What decoding found: how many were not 112x112, and which files (relative) are no images.
+
+    alignment: None where the images are aligned faces; unaligned: how many of `unreadable` gave no face.
+    """
 
     images: int
     resized: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()  # (file, reason)
     streamed: bool = False  # then nothing is known yet
+    alignment: Alignment | None = None
+    unaligned: int = 0
 
     def lines(self, channel: str) -> Iterator[str]:
         if self.streamed:
@@ -65,10 +71,17 @@ class DecodeReport:
                 f"those that cannot be read will be in output/data/{TABLE_NAME}"
             )
             return
-        yield (
-            f"decoded channel={channel} images={self.images} resized={self.resized} "
-            f"unreadable={len(self.unreadable)}"
-        )
+        unreadable = len(self.unreadable) - self.unaligned
+        if self.alignment:
+            yield (
+                f"aligned channel={channel} images={self.images} by={self.alignment.by} "
+                f"unreadable={unreadable} without_face={self.unaligned}"
+            )
+        else:
+            yield (
+                f"decoded channel={channel} images={self.images} resized={self.resized} "
+                f"unreadable={unreadable}"
+            )
         for file, reason in self.unreadable[:LISTED]:
             yield f"unreadable {channel}/{file} {reason}"
         if len(self.unreadable) > LISTED:
@@ -160,18 +173,28 @@ class Decoding:
     check_stop: Callable[[], None] = lambda: None
     listed_in: Path | None = None  # the folder for the table of unreadable files
     fast_file: frozenset[str] = frozenset()  # the channels that are read from S3 as they are read here
+    alignment: Alignment | None = None  # None: the images are aligned faces
 
     @property
     def threads(self) -> int:
         return self.workers if self.workers > 0 else len(os.sched_getaffinity(0))
+
+    def pixels(self, file: str, data: bytes) -> tuple[Pixels, bool]:
+        """An image's, and whether it was resized. Raises UnreadableError."""
+        return (self.alignment.face(file, data), False) if self.alignment else decode(data)
 
 
 def open_dataset(
     listing: Listing, world: World, decoding: Decoding, channel: str = "images"
 ) -> tuple[Dataset, DecodeReport]:
     """The channel's readable images. Raises TrainingError where more than `max_unreadable` are not."""
+    room = shutil.disk_usage(decoding.scratch).free // 2
+    if decoding.alignment is None:
+        room = min(decoding.cache_bytes, room)
     needed = len(listing) * IMAGE_BYTES
-    if world.from_first(needed > min(decoding.cache_bytes, shutil.disk_usage(decoding.scratch).free // 2)):
+    if world.from_first(needed > room):
+        if decoding.alignment:
+            raise TrainingError(_no_room(channel, len(listing), needed, room))
         folder = decoding.listed_in
         found = partial(add_to_table, folder, channel) if folder else _unheard
         listing = _brought_near(listing, world, decoding, channel)
@@ -182,14 +205,30 @@ def open_dataset(
     world.barrier()
     unreadable = {int(i): why for part in world.gather_objects(reasons) for i, why in part.items()}
     named = tuple((listing.files[i], unreadable[i]) for i in sorted(unreadable))
-    report = DecodeReport(len(listing), int((status == _RESIZED).sum()), named)
+    report = DecodeReport(
+        len(listing),
+        int((status == _RESIZED).sum()),
+        named,
+        alignment=decoding.alignment,
+        unaligned=int((status == _UNALIGNED).sum()),
+    )
     if decoding.listed_in is not None and world.rank == 0:
         write_table(decoding.listed_in, channel, named)
-    refuse_unreadable(named, len(listing), decoding.max_unreadable)
+    what = "read and aligned" if decoding.alignment else "read"
+    refuse_unreadable(named, len(listing), decoding.max_unreadable, what)
     good = np.ones(len(listing), dtype=bool)
     good[list(unreadable)] = False
     images = CachedImages(pixels, np.arange(len(listing)))
     return Dataset(listing, images).keep(good), report
+
+
+def _no_room(channel: str, photos: int, needed: int, room: int) -> str:
+    """Aligning takes too long to be done again for every epoch."""
+    return (
+        f"channels.{channel}: {photos} photos become {needed / 2**20:.0f} MiB of aligned faces, and "
+        f"{room / 2**20:.0f} may be used of the disk: raise volume_gb, or align them before "
+        f"(facetrain dataset prepare)"
+    )
 
 
 def _brought_near(listing: Listing, world: World, decoding: Decoding, channel: str) -> Listing:
@@ -216,7 +255,7 @@ def open_and_tell(
     return dataset, report
 
 
-_RESIZED = 1
+_RESIZED, _UNALIGNED = 1, 2
 
 
 def _pixel_file(count: int, world: World, scratch: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -256,10 +295,11 @@ def _decode_share(
         reasons = {}
         for index in map(int, share[places.start : places.stop]):
             try:
-                pixels[index], resized = decode(reader.read(index))
+                pixels[index], resized = decoding.pixels(listing.files[index], reader.read(index))
                 status[index] = _RESIZED if resized else 0
             except UnreadableError as error:
                 reasons[index] = str(error)
+                status[index] = _UNALIGNED if isinstance(error, UnalignedError) else 0
         return reasons
 
     found: dict[int, str] = {}

@@ -38,16 +38,21 @@ def add_to_table(folder: Path, channel: str, file: str, reason: str) -> None:
         csv.writer(table).writerow([channel, file, reason])
 
 
-def refuse_unreadable(unreadable: Sequence[tuple[str, str]], images: int, limit: float) -> None:
-    """Raises TrainingError where the unreadable share is above the limit, naming the first few files."""
+def refuse_unreadable(
+    unreadable: Sequence[tuple[str, str]], images: int, limit: float, what: str = "read"
+) -> None:
+    """Raises TrainingError where the unreadable share is above the limit, naming the first few files.
+
+    what: was tried with them.
+    """
     count = len(unreadable)
     if not count or (count <= limit * images and count < images):
         return
     named = "; ".join(f"{file} {reason}" for file, reason in unreadable[:NAMED])
     named += "; …" if count > NAMED else ""
     if count == images:
-        raise TrainingError(f"none of the {count} images can be read: {named}. Replace them")
+        raise TrainingError(f"none of the {count} images can be {what}: {named}. Replace them")
     raise TrainingError(
-        f"{count} of {images} images cannot be read, more than max_unreadable {limit:g} allows: {named}. "
+        f"{count} of {images} images cannot be {what}, more than max_unreadable {limit:g} allows: {named}. "
         f"Replace them (output/data/{TABLE_NAME} lists all), or raise max_unreadable"
     )

@@ -51,8 +51,12 @@ def _data(facts: Facts) -> Iterator[tuple[str, str]]:
         "verified on",
         held_out if data.held_out_images else f"nobody held out ({data.reason or 'other sets'})",
     )
-    yield "left out as unreadable", f"{data.unreadable:,}"
-    yield "scaled to 112x112", f"{data.resized:,}"
+    if data.aligned_by:
+        yield "aligned to 112x112", f"in the job, by the {data.aligned_by}"
+        yield "left out as unreadable or without a face", f"{data.unreadable:,}"
+    else:
+        yield "left out as unreadable", f"{data.unreadable:,}"
+        yield "scaled to 112x112", f"{data.resized:,}"
 
 
 def _cell(text: str) -> str:

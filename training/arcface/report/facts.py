@@ -48,6 +48,7 @@ class DataFacts:
     resized: int = 0
     unreadable: int = 0
     reason: str = ""  # why nobody was held out
+    aligned_by: str = ""  # landmarks or detector, where the job aligned photos
 
     @property
     def identities(self) -> int:
