@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # uv finds locally provided wheels (a CPU build of torch, say) where pip is told of them.
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
+# Tests start hundreds of processes; without bytecode each would compile torch anew, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
 
