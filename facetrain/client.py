@@ -188,4 +188,5 @@ _ANSWER_REMEDIES = (
         {"AccessDenied", "AccessDeniedException", "AccessDeniedError", "UnauthorizedOperation"},
         "these credentials lack that permission",
     ),
+    ({"BadDigest", "InvalidDigest"}, "a file changed while it was read, or was garbled on its way"),
 )

@@ -5,20 +5,20 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from threading import Event
 
-from s3transfer.manager import TransferConfig, TransferManager
-from s3transfer.subscribers import BaseSubscriber
+from botocore.exceptions import BotoCoreError, ClientError
 
-from facetrain.errors import InputError
+from facetrain.client import explain
+from facetrain.errors import InputError, OperationError
 from facetrain.folder import File, Folder
-from facetrain.storage import PART_BYTES, Store
+from facetrain.patience import Patience
+from facetrain.storage import Store
+from facetrain.uploads import AT_ONCE, Uploads
 from training.jobs import contract, manifest
 from training.jobs.platform import Platform
-from training.jobs.request import job_name
+from training.jobs.request import job_name, model_artifact
 from training.jobs.uri import S3Uri
-
-UPLOADS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,11 @@ class Pushed:
     dataset: str
     manifest: str
     job_name: str
-    uploaded: int
-    unchanged: int
-    bytes: int
+    model: str  # where it will lie
+    uploaded: int  # files
+    unchanged: int  # files
+    bytes: int  # that were sent
+    resumed: int  # bytes that an earlier upload, which was cut off, had sent already
 
 
 def plan(folder: Folder, name: str, platform: Platform, store: Store | None) -> Plan:
@@ -78,33 +80,46 @@ def plan(folder: Folder, name: str, platform: Platform, store: Store | None) -> 
 
 
 def push(
-    planned: Plan, platform: Platform, store: Store, sent: Callable[[int], None] = lambda _: None
+    planned: Plan,
+    platform: Platform,
+    store: Store,
+    sent: Callable[[int], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Pushed:
     """Uploads what S3 does not hold yet, then the manifest.
 
     sent: called with numbers of bytes as they are sent or found to be there already, from many threads.
+    note: is told of what takes long. Raises OperationError where S3 refuses; then no job is started.
     """
-    new = _new(planned, store)
-    sent(planned.bytes - sum(file.size for file in new))
-    config = TransferConfig(
-        max_request_concurrency=UPLOADS_AT_ONCE,
-        multipart_threshold=PART_BYTES,
-        multipart_chunksize=PART_BYTES,
-    )
-    # An error or Ctrl-C in this block cancels what is under way, and no manifest is written.
-    with TransferManager(store.s3, config) as transfers:
-        uploads = [_upload(transfers, planned.uri(file), file, sent) for file in new]
-        for upload in uploads:
-            upload.result()
-    revision = store.put_manifest(planned.location, planned.folder.document)
+    stopped, found = Event(), list[int]()
+
+    def is_there(count: int) -> None:
+        found.append(count)
+        sent(count)
+
+    uploads = Uploads(store.s3, Patience(note, stopped), stopped, sent, is_there)
+    try:
+        new = _new(planned, store, uploads.patience)
+        sent(planned.bytes - sum(file.size for file in new))
+        uploads.send(planned.location.folder, [(planned.uri(file), file) for file in new])
+        revision = uploads.patience(
+            lambda: store.put_manifest(planned.location, planned.folder.document),
+            once=True,  # each time that it arrives it starts a job
+        )
+    except (BotoCoreError, ClientError) as error:
+        again = "no job was started, and the same command again sends only what is missing"
+        raise OperationError(f"{explain(error)}; {again}") from None
     dataset = planned.manifest.dataset
+    name = job_name(platform, planned.location, dataset, revision)
     return Pushed(
         dataset,
         str(planned.location),
-        job_name(platform, planned.location, dataset, revision),
+        name,
+        str(model_artifact(platform, dataset, name)),
         len(new),
         len(planned.folder.files) - len(new),
-        sum(file.size for file in new),
+        sum(file.size for file in new) - sum(found),
+        sum(found),
     )
 
 
@@ -126,31 +141,13 @@ def _check_channels(parsed: manifest.Manifest, base: S3Uri, folder: Folder, stor
         raise manifest.ManifestError(problems)
 
 
-def _new(planned: Plan, store: Store) -> list[File]:
+def _new(planned: Plan, store: Store, patience: Patience) -> list[File]:
     """The files that S3 does not hold with the same size and SHA-256."""
 
     def is_new(file: File) -> bool:
         uri = planned.uri(file)
-        return planned.held.get(uri.key) != file.size or not store.is_same(uri, file.path)
+        return planned.held.get(uri.key) != file.size or not patience(lambda: store.is_same(uri, file.path))
 
-    with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(is_new, planned.folder.files))
     return [file for file, new in zip(planned.folder.files, answers, strict=True) if new]
-
-
-def _upload(transfers: TransferManager, uri: S3Uri, file: File, sent: Callable[[int], None]) -> Any:
-    return transfers.upload(
-        str(file.path),
-        uri.bucket,
-        uri.key,
-        extra_args={"ChecksumAlgorithm": "SHA256"},
-        subscribers=[_Progress(sent)],
-    )
-
-
-class _Progress(BaseSubscriber):
-    def __init__(self, sent: Callable[[int], None]):
-        self._sent = sent
-
-    def on_progress(self, future: Any, bytes_transferred: int, **kwargs: Any) -> None:  # noqa: ARG002 (its signature)
-        self._sent(bytes_transferred)

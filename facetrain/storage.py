@@ -13,6 +13,7 @@ from facetrain.client import is_missing
 from training.jobs.uri import S3Uri
 
 PART_BYTES = 16 * 1024 * 1024  # of a multipart upload; files below it go in one request
+PARTS_LIMIT = 10_000  # of one upload (S3)
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,38 @@ class Store:
         return head
 
 
-def sha256_of(path: Path, part_bytes: int = PART_BYTES) -> str:
+def part_bytes(size: int) -> int:
+    """Of a file of `size` bytes: the same on every run, so that parts can be compared."""
+    part = PART_BYTES
+    while size > part * PARTS_LIMIT:
+        part *= 2
+    return part
+
+
+def sha256_of(path: Path, part: int | None = None) -> str:
     """The file's SHA-256 as S3 writes it: base64, or the digest of its parts' digests and their number."""
+    size = path.stat().st_size
+    part = part or part_bytes(size)
+    if size < part:
+        return written(digest_of(path, 0, size))
+    parts = [digest_of(path, start, part) for start in range(0, size, part)]
+    return f"{written(hashlib.sha256(b''.join(parts)).digest())}-{len(parts)}"
+
+
+def digest_of(path: Path, start: int, size: int) -> bytes:
+    """The SHA-256 of at most `size` bytes from `start`."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        parts = [hashlib.sha256(part).digest() for part in iter(lambda: file.read(part_bytes), b"")]
-    if path.stat().st_size < part_bytes:
-        return base64.b64encode(parts[0] if parts else hashlib.sha256().digest()).decode()
-    return f"{base64.b64encode(hashlib.sha256(b''.join(parts)).digest()).decode()}-{len(parts)}"
+        file.seek(start)
+        while size > 0 and (data := file.read(min(size, _READ))):
+            digest.update(data)
+            size -= len(data)
+    return digest.digest()
+
+
+def written(digest: bytes) -> str:
+    """As S3's headers have it."""
+    return base64.b64encode(digest).decode()
+
+
+_READ = 1 << 20

@@ -123,7 +123,9 @@ def push(
         return
     with output.progress() as bar:
         task = bar.add_task(f"{name}", total=planned.bytes)
-        pushed = datasets.push(planned, deployed.platform, store, lambda count: bar.advance(task, count))
+        pushed = datasets.push(
+            planned, deployed.platform, store, lambda count: bar.advance(task, count), output.say
+        )
     if as_json:
         output.put_json(dataclasses.asdict(pushed))
     else:
@@ -183,8 +185,11 @@ def _announce(planned: "Plan") -> None:
 
 def _report(pushed: "Pushed") -> None:
     unchanged = f", {pushed.unchanged} unchanged" if pushed.unchanged else ""
+    resumed = f", {output.size(pushed.resumed)} of them sent before" if pushed.resumed else ""
     output.say(
-        f"{pushed.uploaded} files uploaded ({output.size(pushed.bytes)}){unchanged}; the manifest came last"
+        f"{pushed.uploaded} files uploaded ({output.size(pushed.bytes)}{resumed}){unchanged}; "
+        "the manifest came last"
     )
-    output.put_fields({"name": pushed.job_name, "manifest": pushed.manifest})
+    output.put_fields({"name": pushed.job_name, "manifest": pushed.manifest, "model": pushed.model})
     output.say(f"training starts within seconds; follow it: facetrain logs -f {pushed.job_name}")
+    output.say(f"and see how good it is: facetrain report {pushed.job_name}")

@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+from tests.cli.fake_multipart import Multipart
+
 Answer = Mapping[str, Any]
 Handler = Callable[[dict[str, Any]], Answer]
 
@@ -40,11 +42,14 @@ class FakeAws:
     objects: dict[str, Object] = field(default_factory=dict)  # by bucket/key
     requests: list[str] = field(default_factory=list)  # "PUT bucket/key", "SageMaker.DescribeTrainingJob", …
     refuse_put: Callable[[str], bool] = lambda key: False
+    trouble: Callable[[str], "ServiceError | None"] = lambda request: None  # of S3, by method and place
+    multipart: Multipart = field(default_factory=Multipart)
     bucket_regions: dict[str, str] = field(default_factory=dict)  # what HEAD says of a bucket
     failing_function: bool = False  # the Lambda raises what `invoke` answers
     url: str = ""
 
     def puts(self) -> list[str]:
+        """The objects that were put whole."""
         return [request.removeprefix("PUT ") for request in self.requests if request.startswith("PUT ")]
 
     def environment(self) -> dict[str, str]:
@@ -90,7 +95,9 @@ class _Request(BaseHTTPRequestHandler):
         body = self._body()
         target = self.headers.get("X-Amz-Target")
         try:
-            if target:
+            if "uploads" in self._query() or "uploadId" in self._query():
+                self._begin_or_complete(body.decode())
+            elif target:
                 service, operation = target.split(".")
                 self._json(
                     self._handle(f"{service.partition('_')[0]}.{operation}", json.loads(body or b"{}"))
@@ -113,13 +120,18 @@ class _Request(BaseHTTPRequestHandler):
         return self.aws.handlers[name](body)
 
     def do_PUT(self) -> None:
-        data, place = self._body(), self._place()
-        self.aws.requests.append(f"PUT {place}")
+        data, place, query = self._body(), self._place(), self._query()
+        self.aws.requests.append(f"{'PART' if query else 'PUT'} {place}")
+        if trouble := self.aws.trouble(self.aws.requests[-1]):
+            return self._error(trouble.status, trouble.code, trouble.message)
         checksum = self.headers.get("x-amz-checksum-sha256")
         if checksum and checksum != base64.b64encode(hashlib.sha256(data).digest()).decode():
             return self._error(400, "BadDigest", "the checksum does not match")
         if self.aws.refuse_put(place):
             return self._error(403, "AccessDenied", "no write here")
+        if query:
+            etag = self.aws.multipart.put(query["uploadId"][0], int(query["partNumber"][0]), data)
+            return self._send(200, b"", {"ETag": etag, "x-amz-checksum-sha256": checksum or ""})
         stored = Object(data, f"v{len(self.aws.requests)}", checksum)
         self.aws.objects[place] = stored
         return self._send(200, b"", {"ETag": _etag(data), "x-amz-version-id": stored.version})
@@ -128,11 +140,30 @@ class _Request(BaseHTTPRequestHandler):
         self._object(with_body=False)
 
     def do_GET(self) -> None:
-        query = parse_qs(urlsplit(self.path).query)
+        query = self._query()
         if "list-type" in query:
             self._list(query)
+        elif "uploads" in query:
+            self._xml(200, self.aws.multipart.list_uploads(query.get("prefix", [""])[0]))
+        elif "uploadId" in query:
+            self._xml(200, self.aws.multipart.list_parts(query["uploadId"][0]))
         else:
             self._object(with_body=True)
+
+    def do_DELETE(self) -> None:
+        self.aws.requests.append(f"ABORT {self._place()}")
+        del self.aws.multipart.uploads[self._query()["uploadId"][0]]
+        self._send(204, b"", {})
+
+    def _begin_or_complete(self, body: str) -> None:
+        place, query = self._place(), self._query()
+        bucket, _, key = place.partition("/")
+        if "uploads" in query:
+            return self._xml(200, self.aws.multipart.begin(bucket, key))
+        data, checksum = self.aws.multipart.complete(query["uploadId"][0], body)
+        self.aws.objects[place] = Object(data, f"v{len(self.aws.requests)}", checksum)
+        done = f"<CompleteMultipartUploadResult><Key>{escape(key)}</Key></CompleteMultipartUploadResult>"
+        return self._xml(200, done)
 
     def _object(self, with_body: bool) -> None:
         place = self._place()
@@ -171,6 +202,9 @@ class _Request(BaseHTTPRequestHandler):
         self._xml(
             200, f"<ListBucketResult>{contents}{common}<IsTruncated>false</IsTruncated></ListBucketResult>"
         )
+
+    def _query(self) -> dict[str, list[str]]:
+        return parse_qs(urlsplit(self.path).query, keep_blank_values=True)
 
     def _place(self) -> str:
         return unquote(urlsplit(self.path).path).lstrip("/")

@@ -11,7 +11,7 @@ import pytest
 from facetrain.storage import sha256_of
 from tests.cli.conftest import PLATFORM, Facetrain
 from tests.cli.fake_aws import FakeAws, Object
-from training.jobs.request import job_name
+from training.jobs.request import job_name, model_artifact
 from training.jobs.uri import S3Uri
 
 BUCKET = PLATFORM.inputs_bucket
@@ -55,9 +55,11 @@ def test_the_job_that_the_drop_starts_is_named(facetrain: Facetrain, aws: FakeAw
         "dataset": "staff",
         "manifest": str(LOCATION),
         "job_name": job_name(PLATFORM, LOCATION, "staff", version),
+        "model": str(model_artifact(PLATFORM, "staff", job_name(PLATFORM, LOCATION, "staff", version))),
         "uploaded": 4,
         "unchanged": 0,
         "bytes": 20,
+        "resumed": 0,
     }
 
 
@@ -309,4 +311,4 @@ def test_large_files_are_known_by_the_digest_of_their_parts(tmp_path: Path) -> N
     ij, one after the other, through the same command again and `base64`."""
     path = tmp_path / "shard"
     path.write_bytes(b"abcdefghij")
-    assert sha256_of(path, part_bytes=4) == "Obym+jYZ9n7k1vjfUUkVWFYPQpkgWT9/ZJEZuj8oXtk=-3"
+    assert sha256_of(path, part=4) == "Obym+jYZ9n7k1vjfUUkVWFYPQpkgWT9/ZJEZuj8oXtk=-3"
