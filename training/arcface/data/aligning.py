@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from training.arcface.data.unreadable import TABLE_NAME, write_table
 from training.container.errors import TrainingError
+from training.container.unreadable import TABLE_NAME, write_table
 from training.formats.decode import Pixels, UnreadableError
 from training.formats.detector import Detector
 from training.formats.errors import DataError

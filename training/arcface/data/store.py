@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.arcface.data.aligning import Alignment, UnalignedError
-from training.arcface.data.unreadable import TABLE_NAME, add_to_table, refuse_unreadable, write_table
 from training.arcface.distributed import World
 from training.container.errors import TrainingError
+from training.container.unreadable import TABLE_NAME, add_to_table, refuse_unreadable, write_table
 from training.formats.decode import SIZE, Pixels, UnreadableError, decode
 from training.formats.listing import Listing
 from training.formats.places import Indices, bytes_of, copy_shards
