@@ -20,7 +20,14 @@ from training.jobs.platform import Platform
 
 PLATFORM = Platform.example("local")
 PUSHED = Pushed(
-    "demo", f"s3://{PLATFORM.inputs_bucket}/inputs/demo/manifest.json", "facetrain-local-demo-1", 1, 0, 1
+    dataset="demo",
+    manifest=f"s3://{PLATFORM.inputs_bucket}/inputs/demo/manifest.json",
+    job_name="facetrain-local-demo-1",
+    model="s3://out/model.tar.gz",
+    uploaded=1,
+    unchanged=0,
+    bytes=1,
+    resumed=0,
 )
 JOB = {"TrainingJobName": PUSHED.job_name, "ModelArtifacts": {"S3ModelArtifacts": "s3://out/model.tar.gz"}}
 
