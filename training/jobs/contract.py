@@ -19,6 +19,8 @@ FORGOTTEN_KEY = FORGOTTEN_PREFIX + FORGOTTEN_NAME  # the deletion list
 JOB_RECORD_NAME = "job.json"
 OUTPUT_ARCHIVE_NAME = "output.tar.gz"  # of output/data, in <job>/output/
 REPORT_NAME = "report.html"  # in output/data
+LINEAGE_NAME = "lineage.json"  # in model: the job, and those that its weights came from
+VERIFIED_NAME = "verified.csv"  # in output/data: whose faces the report may show
 MANIFEST_KEY_PATTERN = f"{INPUTS_PREFIX}*/{MANIFEST_NAME}"  # as EventBridge's wildcard filter writes it
 
 # -- Channels ----------------------------------------------------------------------------------------------

@@ -1,0 +1,168 @@
+"""A model.tar.gz or output.tar.gz, read as it streams: whether it holds a person, and the same without.
+
+classes.csv, head.safetensors   the person's row and centre
+report.html                     faces, of nobody by name: all go where the person's may be among them
+*.csv                           lines that name the person or a picture of theirs
+lineage.json                    the job, and those that its weights came from
+"""
+
+import copy
+import gzip
+import io
+import json
+import re
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from facetrain.forgetting import centres, tables
+from facetrain.forgetting.tables import Named
+from training.jobs.contract import LINEAGE_NAME, REPORT_NAME, VERIFIED_NAME
+
+SUFFIXES = (".tar.gz", ".tgz")
+NOTE = "FORGOTTEN.json"  # put into a model that learnt from the person
+DAMAGED = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, KeyError)
+_FACE = re.compile(rb"data:image/jpeg;base64,[A-Za-z0-9+/=]+")
+# One grey pixel in place of each.
+_NO_FACE = b"data:image/gif;base64,R0lGODlhAQABAIAAALu7uwAAACwAAAAAAQABAAACAkQBADs="
+_COMPRESSION = 1  # weights hardly shrink, however long one tries
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an archive holds.
+
+    rows: of its classes; numbers: the person's of them; tables: other files that name the person; pictures:
+    whether there are faces in it; told: whether a table says whose.
+    """
+
+    rows: int = 0
+    numbers: frozenset[int] = frozenset()
+    tables: tuple[str, ...] = ()
+    pictures: bool = False
+    told: bool = False
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> bool:
+        return bool(self.numbers or self.tables)
+
+    @property
+    def verified(self) -> bool:
+        """Whether the person was verified on."""
+        return any(PurePosixPath(name).name == VERIFIED_NAME for name in self.tables)
+
+    def holds(self, of_the_persons_job: bool) -> bool:
+        """Whether anything of the person may be in it. of_the_persons_job: the job may have read them."""
+        faces = self.pictures and (self.verified or (of_the_persons_job and not self.told))
+        return self.names or faces
+
+
+def look(archive: BinaryIO, person: Named) -> Seen:
+    """Raises one of DAMAGED where the archive cannot be read to its end."""
+    classes = centres.Table(0, frozenset(), b"")
+    found: list[str] = []
+    pictures, told = False, False
+    lineage: Any = {}
+    for member, file in _members(archive):
+        name = member.name.removeprefix("./")
+        if file is None:
+            continue
+        if name == centres.TABLE:
+            classes = centres.read_table(_small(member, file), person.is_identity)
+        elif name == LINEAGE_NAME:
+            lineage = json.loads(_small(member, file))
+        elif PurePosixPath(name).name == REPORT_NAME:
+            pictures |= bool(_FACE.search(_small(member, file)))
+        elif name.endswith(".csv"):
+            told |= PurePosixPath(name).name == VERIFIED_NAME
+            found += [name] if _without(name, _small(member, file), person)[1] else []
+    lineage = lineage if isinstance(lineage, dict) else {}
+    return Seen(classes.rows, classes.numbers, tuple(found), pictures, told, lineage)
+
+
+def rewrite(archive: BinaryIO, new: BinaryIO, person: Named, seen: Seen, note: Mapping[str, Any]) -> None:
+    """Writes the archive to `new` without the person; `note` goes into a model.
+
+    All faces go, unless the archive says of whom they are and the person is not among them. seen: what
+    `look` found in it. Raises one of DAMAGED where the archive cannot be read to its end.
+    """
+    with tarfile.open(fileobj=new, mode="w:gz", compresslevel=_COMPRESSION) as written:
+        for member, file in _members(archive):
+            if file is None:
+                written.addfile(member)
+            elif member.name.removeprefix("./") == NOTE:
+                continue
+            elif member.name.removeprefix("./") == centres.HEAD and seen.numbers:
+                head = centres.without(centres.read_front(file), seen.numbers, seen.rows)
+                _add(written, member, head.size, head.chunks(file))
+            else:
+                _copy(written, member, file, person, faces=seen.verified or not seen.told)
+        if seen.numbers:
+            text = json.dumps(note, indent=1).encode() + b"\n"
+            _add(written, tarfile.TarInfo(NOTE), len(text), [text])
+
+
+def _copy(
+    written: tarfile.TarFile, member: tarfile.TarInfo, file: BinaryIO, person: Named, *, faces: bool
+) -> None:
+    """faces: whether the report's pictures go."""
+    name = member.name.removeprefix("./")
+    if name == centres.TABLE:
+        data = centres.read_table(_small(member, file), person.is_identity).rest
+    elif PurePosixPath(name).name == REPORT_NAME:
+        data = _FACE.sub(_NO_FACE, _small(member, file)) if faces else _small(member, file)
+    elif name.endswith(".csv"):
+        data = _without(name, _small(member, file), person)[0]
+    else:
+        return written.addfile(member, file)
+    return _add(written, member, len(data), [data])
+
+
+def _add(written: tarfile.TarFile, like: tarfile.TarInfo, size: int, chunks: Iterable[bytes]) -> None:
+    """A file of this size, otherwise like the one that it replaces."""
+    member = copy.copy(like)
+    member.size = size
+    member.pax_headers = {}  # may repeat the old size
+    written.addfile(member, _Chunks(chunks))
+
+
+class _Chunks(io.RawIOBase):
+    """Chunks as a file that is read forward."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks, self._left = iter(chunks), b""
+
+    def read(self, size: int = -1) -> bytes:
+        while len(self._left) < size and (chunk := next(self._chunks, b"")):
+            self._left += chunk
+        found, self._left = self._left[:size], self._left[size:]
+        return found
+
+
+def _without(name: str, data: bytes, person: Named) -> tuple[bytes, int]:
+    """The table without lines that name the person, and how many there were."""
+    lines = data.decode(errors="surrogateescape").splitlines(keepends=True)
+    layout = tables.layout_of(name, lines[:2])
+    if layout is None:
+        return data, 0
+    removed, total = tables.count(person, layout, lines)
+    rest = "".join(tables.without(person, layout, lines, removed, total))
+    return rest.encode(errors="surrogateescape"), removed
+
+
+def _members(archive: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | None]]:
+    """Each entry, and a regular file's content, which can be read until the next is asked for."""
+    with tarfile.open(fileobj=archive, mode="r|gz") as members:
+        for member in members:
+            yield member, cast(BinaryIO, members.extractfile(member)) if member.isreg() else None
+
+
+def _small(member: tarfile.TarInfo, file: BinaryIO) -> bytes:
+    """The whole of a file that is held in memory. Raises ValueError where it is too large for one of ours."""
+    if member.size > centres.LARGEST_TABLE:
+        raise ValueError(f"{member.name} has {member.size:,} bytes: that is none of ours")
+    return b"".join(centres.read_exactly(file, member.size))

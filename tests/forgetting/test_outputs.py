@@ -1,0 +1,311 @@
+"""What jobs left of a person is found, wherever it lies, and nothing of it stays; others keep theirs."""
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from facetrain.forgetting import archives, marks, outputs
+from facetrain.forgetting.outputs import Outputs, Person, find
+from facetrain.forgetting.settling import Settled, settle
+from facetrain.forgetting.tables import Named
+from tests.forgetting.fake_s3 import FakeS3
+from tests.forgetting.models import FACE, centres_in, classes, head, model, output, untar
+from training.jobs.platform import Platform
+from training.jobs.uri import S3Uri
+
+PLATFORM = Platform.example()
+INPUTS, OUTPUTS = PLATFORM.inputs_bucket, PLATFORM.outputs_bucket
+ZOE = Person(Named("zoe"), "d" * 64)
+DAY = "2026-11-22"
+PEOPLE = ("ada", "zoe", "bob")
+
+
+class SageMaker:
+    """Lists the jobs that it is asked for by these names."""
+
+    def __init__(self, *names: str) -> None:
+        self.names, self.tags = names, dict[str, list[dict[str, str]]]()
+
+    def describe_training_job(self, TrainingJobName: str) -> dict[str, str]:
+        if TrainingJobName not in self.names:
+            raise ClientError({"Error": {"Code": "ValidationException"}}, "DescribeTrainingJob")
+        return {"TrainingJobArn": f"arn:{TrainingJobName}"}
+
+    def add_tags(self, ResourceArn: str, Tags: list[dict[str, str]]) -> None:
+        self.tags[ResourceArn] = Tags
+
+
+@pytest.fixture
+def s3() -> FakeS3:
+    return FakeS3()
+
+
+def put_job(
+    s3: FakeS3, name: str, dataset: str = "staff", *, weights: str = "", **artefacts: bytes | None
+) -> str:
+    """The job's folder. artefacts: model and output, as archives."""
+    folder = f"outputs/{dataset}/{name}/"
+    channels = {"images": f"s3://{INPUTS}/inputs/{dataset}/images/"} | (
+        {"weights": weights} if weights else {}
+    )
+    sources = [
+        {"ChannelName": channel, "DataSource": {"S3DataSource": {"S3Uri": uri}}}
+        for channel, uri in channels.items()
+    ]
+    s3.put(OUTPUTS, f"{folder}job.json", json.dumps({"request": {"InputDataConfig": sources}}).encode())
+    for artefact, content in artefacts.items():
+        s3.put(OUTPUTS, f"{folder}output/{artefact}.tar.gz", content, ContentType="application/x-tar")
+    s3.put(OUTPUTS, f"checkpoints/{dataset}/{name}/step-1/state", b"centres of all")
+    return folder
+
+
+def forget(s3: FakeS3, person: Person = ZOE, **more: Any) -> tuple[Outputs, Settled]:
+    found = find(s3, PLATFORM, person, **more)
+    return found, settle(s3, SageMaker("one"), person, found, DAY)
+
+
+def why(found: Outputs) -> dict[str, str]:
+    return {job.name: job.why for job in found.jobs}
+
+
+def traces(s3: FakeS3, name: bytes = b"zoe") -> list[str]:
+    """Keys with a version that holds the name, archives unpacked."""
+    found = []
+    for key, body in s3.everything():
+        files = untar(body) if key.endswith(archives.SUFFIXES) else {"": body}
+        found += [key for content in files.values() if name in content]
+    return found
+
+
+def test_a_model_loses_the_persons_row_and_centre_and_nobody_elses(s3: FakeS3) -> None:
+    folder = put_job(s3, "one", model=model(PEOPLE), output=output(unreadable=["zoe/1.jpg", "bob/2.jpg"]))
+    found, done = forget(s3)
+    assert why(found) == {"one": outputs.TRAINED}
+    files = untar(s3.body(OUTPUTS, f"{folder}output/model.tar.gz"))
+    assert files["classes.csv"] == classes(["ada", "bob"])
+    assert centres_in(files["head.safetensors"]) == [0.0, 2.0]
+    assert files["backbone.pth"] == b"weights" * 100
+    assert DAY in files[archives.NOTE].decode()
+    assert untar(s3.body(OUTPUTS, f"{folder}output/output.tar.gz"))["unreadable.csv"].splitlines() == [
+        b"channel,file,reason",
+        b"images,bob/2.jpg,is cut short",
+    ]
+    assert traces(s3) == []
+    assert not done.left
+
+
+def test_nothing_older_stays_of_what_was_written_anew_nor_any_checkpoint(s3: FakeS3) -> None:
+    folder = put_job(s3, "one", model=model(["zoe", "bob"]))
+    s3.put(OUTPUTS, f"{folder}output/model.tar.gz", model(PEOPLE))
+    s3.put(OUTPUTS, "checkpoints/staff/one/step-1/state", None)
+    _, done = forget(s3)
+    assert s3.versions(OUTPUTS, f"{folder}output/model.tar.gz") == 1
+    assert not [key for key, _ in s3.everything() if key.startswith("checkpoints/")]
+    assert (done.objects, done.versions) == (1, 3)
+    assert traces(s3) == []
+
+
+def test_a_model_that_was_deleted_goes_for_good(s3: FakeS3) -> None:
+    folder = put_job(s3, "one", model=model(PEOPLE))
+    s3.put(OUTPUTS, f"{folder}output/model.tar.gz", None)
+    forget(s3)
+    assert s3.versions(OUTPUTS, f"{folder}output/model.tar.gz") == 0
+
+
+def test_job_and_model_are_marked_with_no_name(s3: FakeS3) -> None:
+    folder = put_job(s3, "one", model=model(PEOPLE))
+    found = find(s3, PLATFORM, ZOE)
+    sagemaker = SageMaker("one")
+    settle(s3, sagemaker, ZOE, found, DAY)
+    assert marks.read(s3, S3Uri(OUTPUTS, folder)) == (marks.Mark("d" * 64, DAY, "trained on", learnt=True),)
+    tag = [{"Key": "facetrain:forgotten", "Value": DAY}]
+    assert s3.get_object_tagging(OUTPUTS, f"{folder}output/model.tar.gz")["TagSet"] == tag
+    assert sagemaker.tags == {"arn:one": tag}
+
+
+def test_a_job_that_the_service_lists_no_longer_is_marked_all_the_same(s3: FakeS3) -> None:
+    folder = put_job(s3, "long-gone", model=model(PEOPLE))
+    _, done = forget(s3)
+    assert not done.left
+    assert marks.read(s3, S3Uri(OUTPUTS, folder))
+
+
+# -- Faces -------------------------------------------------------------------------------------------------
+
+
+def test_faces_of_who_was_verified_on_go_and_the_model_stays_as_it_is(s3: FakeS3) -> None:
+    folder = put_job(s3, "one", model=model(["ada", "bob"]), output=output(verified=["eve", "zoe"]))
+    before = s3.body(OUTPUTS, f"{folder}output/model.tar.gz")
+    found, _ = forget(s3)
+    assert why(found) == {"one": outputs.VERIFIED}
+    files = untar(s3.body(OUTPUTS, f"{folder}output/output.tar.gz"))
+    assert FACE.encode() not in files["report.html"]
+    assert files["report.html"].count(b"<img src=") == 2
+    assert files["verified.csv"] == b"set,identity\r\nheld_out,eve\r\n"
+    assert s3.body(OUTPUTS, f"{folder}output/model.tar.gz") == before
+    assert marks.sentence(marks.read(s3, S3Uri(OUTPUTS, folder))) is None
+    assert [key for key, _ in s3.everything() if key.startswith("checkpoints/")]
+
+
+def test_faces_of_others_stay_where_a_table_says_whose_they_are(s3: FakeS3) -> None:
+    folder = put_job(s3, "one", model=model(PEOPLE), output=output(verified=["eve"]))
+    before = s3.body(OUTPUTS, f"{folder}output/output.tar.gz")
+    forget(s3)
+    assert s3.body(OUTPUTS, f"{folder}output/output.tar.gz") == before
+
+
+def test_faces_of_nobody_knows_whom_go_in_every_job_that_read_the_persons_pictures(s3: FakeS3) -> None:
+    folder = put_job(s3, "one", model=model(["ada", "bob"]), output=output())
+    other = put_job(s3, "two", "guests", model=model(["eve"]), output=output())
+    found, _ = forget(s3, read=[S3Uri(INPUTS, "inputs/staff/")])
+    assert why(found) == {"one": outputs.READ}
+    assert FACE.encode() not in untar(s3.body(OUTPUTS, f"{folder}output/output.tar.gz"))["report.html"]
+    assert FACE.encode() in untar(s3.body(OUTPUTS, f"{other}output/output.tar.gz"))["report.html"]
+
+
+def test_a_job_that_failed_leaves_checkpoints_that_go_where_it_read_the_persons_pictures(s3: FakeS3) -> None:
+    put_job(s3, "failed")
+    forget(s3)
+    assert [key for key, _ in s3.everything() if key.startswith("checkpoints/")]
+    found, done = forget(s3, read=[S3Uri(INPUTS, "inputs/staff/")])
+    assert why(found) == {"failed": outputs.READ}
+    assert not [key for key, _ in s3.everything() if key.startswith("checkpoints/")]
+    assert (done.jobs, done.models) == (1, 0)
+
+
+# -- Which models learnt -----------------------------------------------------------------------------------
+
+
+def lineage(job: str, *ancestors: str, **more: Any) -> dict[str, Any]:
+    start = {"name": "model.tar.gz", "sha256": "0", "jobs": list(ancestors)}
+    return {"job": job, "dataset": "staff", "from": start if ancestors else None} | more
+
+
+def test_models_that_started_from_one_that_learnt_are_found_through_any_number_of_jobs(s3: FakeS3) -> None:
+    put_job(s3, "one", model=model(PEOPLE, lineage("one")))
+    put_job(s3, "two", "guests", model=model(["eve"], lineage("two", "one")))
+    put_job(s3, "three", "guests", model=model(["eve"], lineage("three", "two")))
+    put_job(s3, "other", "guests", model=model(["eve"], lineage("other", "elsewhere")))
+    before = s3.body(OUTPUTS, "outputs/guests/three/output/model.tar.gz")
+    found, done = forget(s3)
+    assert why(found) == {
+        "one": outputs.TRAINED,
+        "two": "fine-tuned from one",
+        "three": "fine-tuned from two",
+    }
+    assert done.models == 3
+    assert s3.body(OUTPUTS, "outputs/guests/three/output/model.tar.gz") == before
+    assert [key for key, _ in s3.everything() if key.startswith("checkpoints/guests/three/")]
+    assert marks.sentence(marks.read(s3, S3Uri(OUTPUTS, "outputs/guests/three/"))) == (
+        "learnt from a person who must be forgotten since 2026-11-22: train again without them"
+    )
+
+
+def test_a_bare_weight_file_is_known_by_its_digest(s3: FakeS3) -> None:
+    put_job(s3, "one", model=model(PEOPLE, lineage("one", files={"backbone.pth": "abc"})))
+    start = {"name": "backbone.pth", "sha256": "abc", "jobs": []}
+    put_job(s3, "two", model=model(["eve"], {"job": "two", "from": start}))
+    assert why(find(s3, PLATFORM, ZOE))["two"] == "fine-tuned from backbone.pth"
+
+
+def test_without_lineage_the_weights_channel_tells(s3: FakeS3) -> None:
+    s3.put(INPUTS, "inputs/guests/weights/staff.tar.gz", model(PEOPLE))
+    put_job(s3, "two", "guests", weights=f"s3://{INPUTS}/inputs/guests/weights/", model=model(["eve"]))
+    put_job(s3, "other", "guests", weights=f"s3://{INPUTS}/inputs/guests/others/", model=model(["eve"]))
+    assert why(find(s3, PLATFORM, ZOE)) == {"two": "fine-tuned from staff.tar.gz"}
+
+
+def test_copies_of_a_model_among_the_inputs_lose_the_person_too(s3: FakeS3) -> None:
+    s3.put(INPUTS, "inputs/guests/weights/staff.tar.gz", model(PEOPLE))
+    loose = "inputs/guests/loose/"
+    s3.put(INPUTS, f"{loose}classes.csv", classes(PEOPLE))
+    s3.put(INPUTS, f"{loose}head.safetensors", head([5.0, 6.0, 7.0]))
+    _, done = forget(s3)
+    assert centres_in(s3.body(INPUTS, f"{loose}head.safetensors")) == [5.0, 7.0]
+    assert s3.body(INPUTS, f"{loose}classes.csv") == classes(["ada", "bob"])
+    assert s3.versions(INPUTS, f"{loose}head.safetensors") == 1
+    assert traces(s3) == []
+    assert not done.left
+
+
+def test_who_is_forgotten_in_one_dataset_stays_in_another(s3: FakeS3) -> None:
+    folder = put_job(s3, "one", "guests", model=model(PEOPLE), output=output(verified=["zoe"]))
+    s3.put(INPUTS, "inputs/guests/weights/model.tar.gz", model(PEOPLE, {"job": "one", "dataset": "guests"}))
+    person = Person(Named("zoe"), "d" * 64, "staff")
+    found, done = forget(s3, person)
+    assert found == Outputs()
+    assert done == Settled()
+    assert "zoe" in untar(s3.body(OUTPUTS, f"{folder}output/model.tar.gz"))["classes.csv"].decode()
+
+
+# -- When it does not go well ------------------------------------------------------------------------------
+
+
+def much(s3: FakeS3) -> FakeS3:
+    """Some of everything."""
+    put_job(s3, "one", model=model(PEOPLE, lineage("one")), output=output())
+    put_job(s3, "two", "guests", model=model(["eve"], lineage("two", "one")), output=output(verified=["zoe"]))
+    put_job(s3, "three", "guests", model=model(["eve"], lineage("three", "two")))
+    s3.put(INPUTS, "inputs/guests/loose/classes.csv", classes(PEOPLE))
+    s3.put(INPUTS, "inputs/guests/loose/head.safetensors", head([5.0, 6.0, 7.0]))
+    return s3
+
+
+def state(s3: FakeS3) -> dict[str, object]:
+    return {
+        key: untar(body) if key.endswith(archives.SUFFIXES) else body for key, body in sorted(s3.everything())
+    }
+
+
+def test_killed_at_any_moment_a_second_run_comes_to_the_same_end(s3: FakeS3) -> None:
+    whole = copy.deepcopy(much(s3))
+    forget(whole)
+    assert whole.changes > 10
+    for moment in range(whole.changes):
+        killed = copy.deepcopy(s3)
+        killed.after = moment
+        with pytest.raises(KeyboardInterrupt):
+            forget(killed)
+        killed.after = None
+        _, done = forget(killed)
+        assert state(killed) == state(whole), moment
+        assert not done.left
+        assert traces(killed) == []
+
+
+def test_where_versions_may_not_be_deleted_that_is_told_without_a_name_and_nothing_is_claimed(
+    s3: FakeS3,
+) -> None:
+    much(s3).denied.add("DeleteObjectVersion")
+    _, done = forget(s3)
+    assert (done.versions, done.bytes) == (0, 0)
+    said = "\n".join(done.left)
+    assert f"s3://{OUTPUTS}/outputs/staff/one/output/: 1 versions could not be deleted (AccessDenied)" in said
+    assert f"s3://{OUTPUTS}/checkpoints/staff/one/step-1/" in said
+    assert "zoe" not in said
+
+
+def test_where_nothing_may_be_written_no_version_is_deleted(s3: FakeS3) -> None:
+    folder = put_job(s3, "one", model=model(PEOPLE))
+    s3.denied.add("PutObject")
+    _, done = forget(s3)
+    assert s3.versions(OUTPUTS, f"{folder}output/model.tar.gz") == 1
+    assert any("PutObject: AccessDenied" in sentence for sentence in done.left)
+
+
+def cut(archive: bytes) -> bytes:
+    return archive[: len(archive) // 2]
+
+
+@pytest.mark.parametrize("broken", [cut, lambda _: b"", lambda _: b"no archive at all"])
+def test_an_archive_that_cannot_be_read_is_told_and_left(
+    s3: FakeS3, broken: Callable[[bytes], bytes]
+) -> None:
+    folder = put_job(s3, "one", model=broken(model(PEOPLE)))
+    _, done = forget(s3)
+    (sentence,) = done.left
+    assert sentence.startswith(f"s3://{OUTPUTS}/{folder}output/model.tar.gz cannot be read (")
