@@ -1,5 +1,6 @@
 """Jobs as processes, killed and moved: nothing is lost, and nothing is different in the end."""
 
+import json
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from facetrain.datasets.pack import pack
 from tests.arcface import processes
 from tests.arcface.examples import write_job, write_pictures
 from tests.arcface.test_resume import assert_equal_states
@@ -56,8 +58,20 @@ def run_to_the_end(paths: ContainerPaths) -> None:
     assert process.exitcode == 0, (paths.base / "log").read_text()
 
 
+def packed(base: Path, mode: str) -> ContainerPaths:
+    """The same job of shards, with what the service says of how they come."""
+    paths = job(base)
+    photos = paths.channel("images").rename(base / "photos")
+    pack(photos, paths.channel("images"), shard_bytes=200_000)
+    channels = {"images": {"TrainingInputMode": mode}}
+    paths.input_data_config.write_text(json.dumps(channels), encoding="utf-8")
+    return paths
+
+
 def test_a_job_killed_again_and_again_ends_bit_for_bit_like_an_undisturbed_one(tmp_path: Path) -> None:
-    undisturbed, killed = job(tmp_path / "undisturbed"), job(tmp_path / "killed")
+    """The one reads copies of its shards, the other streams them: that shows in nothing, either."""
+    undisturbed = packed(tmp_path / "undisturbed", contract.FILE_MODE)
+    killed = packed(tmp_path / "killed", contract.FAST_FILE_MODE)
     run_to_the_end(undisturbed)
     chance = random.Random(7)
     for life in range(5):

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from facetrain.cli.entry import run
+from facetrain.client import Connection, discover
 from facetrain.faces import write_folders
+from facetrain.local.cloud import Cloud
 from facetrain.storage import PART_BYTES
 
 pytestmark = [pytest.mark.cloud, pytest.mark.usefixtures("cloud")]
@@ -41,10 +43,28 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_pushed_folder_becomes_a_model(facetrain: Local, folder: Path) -> None:
+def begin_upload(cloud: Cloud, file: Path, dataset: str) -> None:
+    """As a push leaves it that was cut off after the first part."""
+    environment = cloud.environment()
+    deployed = discover(Connection(environment), environment["FACETRAIN_STAGE"])
+    uri = deployed.dataset_folder(dataset).join(file.name)
+    where = {"Bucket": uri.bucket, "Key": uri.key}
+    begun = deployed.s3.create_multipart_upload(**where, ChecksumAlgorithm="SHA256")
+    with file.open("rb") as opened:
+        deployed.s3.upload_part(
+            **where,
+            UploadId=begun["UploadId"],
+            PartNumber=1,
+            Body=opened.read(PART_BYTES),
+            ChecksumAlgorithm="SHA256",
+        )
+
+
+def test_a_pushed_folder_becomes_a_model(facetrain: Local, folder: Path, cloud: Cloud) -> None:
+    begin_upload(cloud, folder / "notes.bin", "pushed")
     settings = [word for setting in QUICK for word in ("--set", setting)]
     pushed = json.loads(facetrain("dataset", "push", folder, "pushed", *settings, "--json"))
-    assert (pushed["uploaded"], pushed["unchanged"]) == (13, 0)
+    assert (pushed["uploaded"], pushed["unchanged"], pushed["resumed"]) == (13, 0, PART_BYTES)
     await_job(facetrain, pushed["job_name"])
 
     log = facetrain("logs", "-f", pushed["job_name"])
