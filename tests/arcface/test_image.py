@@ -18,6 +18,16 @@ def test_the_images_packages_are_those_the_project_is_tested_with() -> None:
     assert image == {name: tested[name] for name in image}
 
 
+def test_the_packages_that_find_faces_are_those_the_project_is_tested_with() -> None:
+    """OpenCV without windows is another package of the same version."""
+    image = dict(PIN.findall((ROOT / "training" / "requirements-detector.txt").read_text()))
+    tested = dict(PIN.findall((ROOT / "constraints.txt").read_text()))
+    assert image == {
+        "insightface": tested["insightface"],
+        "opencv-python-headless": tested["opencv-python"],
+    }
+
+
 def test_what_makes_the_bill_of_materials_is_of_the_same_versions() -> None:
     bill = dict(PIN.findall((ROOT / "training" / "requirements-sbom.txt").read_text()))
     tested = dict(PIN.findall((ROOT / "constraints.txt").read_text()))
@@ -35,7 +45,7 @@ def test_every_package_the_trainer_imports_is_in_the_image() -> None:
     assert len(imported) >= 4
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-sbom.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-detector.txt", "requirements-sbom.txt"])
 def test_every_version_that_is_installed_is_pinned(name: str) -> None:
     lines = (ROOT / "training" / name).read_text().splitlines()
     wanted = [line for line in lines if line and not line.startswith("#")]
