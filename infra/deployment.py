@@ -1,5 +1,6 @@
 """One deployment: its stacks and what each needs of the others."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from aws_cdk import App, Tags
@@ -23,7 +24,7 @@ class Deployment:
     def __init__(self, app: App, settings: Settings) -> None:
         self._app, self._settings = app, settings
         registry = RegistryStack(app, self._name("Registry"), **self._common())
-        built = {algorithm: self._image(registry, algorithm) for algorithm in names.IMAGE_ALGORITHMS}
+        built = {algorithm: self._image(registry, algorithm) for algorithm in self._offered()}
         images = {algorithm: stack.uri for algorithm, stack in built.items()}
         storage = StorageStack(app, self._name("Storage"), **self._common())
         observability = ObservabilityStack(app, self._name("Observability"), **self._common())
@@ -49,6 +50,10 @@ class Deployment:
 
     def _common(self) -> dict[str, Any]:
         return {"settings": self._settings, "synthesizer": synthesizer(self._settings)}
+
+    def _offered(self) -> Iterable[str]:
+        """The algorithms whose jobs this deployment starts: where images are named, those and no others."""
+        return self._settings.image_uri or names.IMAGE_ALGORITHMS
 
     def _image(self, registry: RegistryStack, algorithm: str) -> ImageStack:
         """A stack each, for a stack's images all go to one repository."""

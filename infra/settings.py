@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from training.jobs import contract, governance
+from training.jobs.algorithms import ALGORITHMS
 from training.jobs.problems import Problem, ProblemsError, did_you_mean
 from training.jobs.resources import Resources, resources_of
 
@@ -84,6 +85,15 @@ def _retention(value: Any) -> int:
     return days
 
 
+def _image_uris(value: Any) -> dict[str, str]:
+    """By algorithm. A text names the image of the first."""
+    named = value if isinstance(value, dict) else {next(iter(ALGORITHMS)): value}
+    for algorithm in named:
+        if algorithm not in ALGORITHMS:
+            raise ValueError(f"{algorithm!r} is no algorithm{did_you_mean(str(algorithm), ALGORITHMS)}")
+    return {algorithm: _image_uri(uri) for algorithm, uri in named.items()}
+
+
 def _image_uri(value: Any) -> str:
     text = value if isinstance(value, str) else ""
     _, _, tag = text.rpartition("/")[2].partition("@" if "@" in text else ":")
@@ -123,8 +133,8 @@ class Settings:
     stage: str
     # Data, keys, logs and images go when the stacks go. False: they stay, and cost, until removed by hand.
     removable: bool = _setting(False, _boolean)
-    # An image that exists already. None: build training/Dockerfile.
-    image_uri: str | None = _setting(None, _image_uri)
+    # Images that exist already, by algorithm; others are not offered. Empty: build training/Dockerfile's.
+    image_uri: Mapping[str, str] = field(default_factory=dict, metadata={"parse": _image_uris})
     # What it is built for ("cpu": without CUDA, a quarter of the size), and from (None: the Dockerfile says).
     image_device: str = _setting(IMAGE_DEVICES[0], _device)
     image_base: str | None = _setting(

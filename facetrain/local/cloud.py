@@ -112,7 +112,7 @@ def _with_processes(home: Home, running: Servers | None, port: int | None, progr
     """A cloud whose jobs are processes: what stands for the image is the checkout's own program."""
     programs = deployment.images(deployment.checkout())
     servers = running or _start(home, port, "process", programs, progress)
-    deployment.deploy(servers, next(iter(programs)), progress)
+    deployment.deploy(servers, deployment.PROCESS_TAG, progress)
     return servers
 
 
@@ -122,7 +122,7 @@ def _with_containers(home: Home, running: Servers | None, port: int | None, prog
     engine, tag = container_image.engine(), container_image.tag(root)
     container_image.ensure_built(engine, root, tag, progress)
     servers = running or _start(home, port, "docker", {}, progress)
-    deployment.deploy(servers, deployment.image_uri("arcface", tag), progress)
+    deployment.deploy(servers, tag, progress)
     container_image.ensure_pushed(engine, servers, deployment.repository("arcface"), tag, progress)
     return servers
 

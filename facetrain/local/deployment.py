@@ -20,6 +20,7 @@ from facetrain.local.home import read_json, write_private
 from facetrain.local.process import tail
 from facetrain.local.services import ACCOUNT, REGION, Servers
 from training.jobs import contract
+from training.jobs.algorithms import ALGORITHMS
 
 Progress = Callable[[str], None]
 
@@ -55,7 +56,12 @@ def checkout() -> Path:
 
 def images(root: Path) -> Mapping[str, Path]:
     """The program that stands for each image URI where jobs run as plain processes."""
-    return {image_uri("arcface", PROCESS_TAG): root / TRAINER}
+    return dict.fromkeys(image_uris(PROCESS_TAG).values(), root / TRAINER)
+
+
+def image_uris(tag: str) -> dict[str, str]:
+    """The images of all algorithms, by algorithm; their tags are alike."""
+    return {algorithm: image_uri(algorithm, tag) for algorithm in ALGORITHMS}
 
 
 def repository(algorithm: str) -> str:
@@ -68,9 +74,9 @@ def image_uri(algorithm: str, tag: str) -> str:
     return f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{repository(algorithm)}:{tag}"
 
 
-def digest(root: Path, image: str) -> str:
-    """SHA-256 of everything a deployment is made of: names and contents, and the image's URI."""
-    total = hashlib.sha256(image.encode())
+def digest(root: Path, tag: str) -> str:
+    """SHA-256 of everything a deployment is made of: names and contents, and the images' URIs."""
+    total = hashlib.sha256(json.dumps(image_uris(tag)).encode())
     for path in _source_files(root):
         total.update(f"\0{path.relative_to(root)}\0".encode())
         total.update(path.read_bytes())
@@ -83,20 +89,20 @@ def _source_files(root: Path) -> Iterator[Path]:
         yield from (path for path in paths if path.is_file() and "__pycache__" not in path.parts)
 
 
-def deploy(servers: Servers, image: str, progress: Progress) -> None:
+def deploy(servers: Servers, tag: str, progress: Progress) -> None:
     """Bring the stacks up to what the checkout says. Raises LocalCloudError with the CDK's last lines.
 
-    image: the URI that jobs name.
+    tag: of the images that jobs name.
     """
     try:
-        _deploy(servers, image, progress)
+        _deploy(servers, tag, progress)
     except (BotoCoreError, ClientError) as problem:
         raise LocalCloudError(f"{problem}: see {servers.ministack.log}") from problem
 
 
-def _deploy(servers: Servers, image: str, progress: Progress) -> None:
+def _deploy(servers: Servers, tag: str, progress: Progress) -> None:
     root = checkout()
-    wanted = digest(root, image)
+    wanted = digest(root, tag)
     deployed = read_json(servers.home.deployed) or {}
     if deployed.get("digest") == wanted and _complete_stacks(servers) >= set(deployed["stacks"]):
         return
@@ -104,7 +110,7 @@ def _deploy(servers: Servers, image: str, progress: Progress) -> None:
     _install_cdk(servers, root, progress)
     _make_assets_bucket(servers)
     progress("Deploying the stacks with the CDK")
-    _cdk_deploy(servers, root, _assembly(servers, wanted), image, progress)
+    _cdk_deploy(servers, root, _assembly(servers, wanted), tag, progress)
     _make_training_log_group(servers)
     _check_platform(servers)
     stacks = sorted(_complete_stacks(servers))
@@ -134,7 +140,7 @@ def _install_cdk(servers: Servers, root: Path, progress: Progress) -> None:
     _run(["npm", "ci", "--no-fund", "--no-audit"], servers, root, lambda _line: None)
 
 
-def _cdk_deploy(servers: Servers, root: Path, assembly: Path, image: str, progress: Progress) -> None:
+def _cdk_deploy(servers: Servers, root: Path, assembly: Path, tag: str, progress: Progress) -> None:
     """`cdk deploy` of every stack, from what an earlier synthesis of the same sources left, if any did.
 
     Synthesis takes three quarters of the time and knows nothing of the cloud it is for.
@@ -155,7 +161,14 @@ def _cdk_deploy(servers: Servers, root: Path, assembly: Path, image: str, progre
     if synthesised:
         command += ["--app", str(assembly)]
     else:
-        command += ["-c", f"stage={STAGE}", "-c", f"image_uri={image}", "--output", str(fresh)]
+        command += [
+            "-c",
+            f"stage={STAGE}",
+            "-c",
+            f"image_uri={json.dumps(image_uris(tag))}",
+            "--output",
+            str(fresh),
+        ]
 
     def tell(line: str) -> None:
         if "✅" in line and STACK_PREFIX in line:

@@ -29,7 +29,7 @@ class ImageStack(Stack):
         synthesizer: StackSynthesizer | None = None,
     ) -> None:
         super().__init__(scope, name, synthesizer=synthesizer, description=f"Facetrain: {algorithm}'s image")
-        self.uri = settings.image_uri or self._uri(settings, algorithm)
+        self.uri = settings.image_uri.get(algorithm) or self._uri(settings, algorithm)
         ssm.StringParameter(
             self,
             "Uri",

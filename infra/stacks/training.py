@@ -43,11 +43,14 @@ class TrainingStack(Stack):
         CfnOutput(self, "RoleArn", value=self.role.role_arn)
 
     def _repositories(self, settings: Settings, images: Mapping[str, str]) -> list[str]:
-        """ARNs of the repositories to pull from: our own, or that of an image which the settings name."""
-        named = _ECR_URI.fullmatch(settings.image_uri or "")
+        """ARNs of the repositories to pull from: our own, or those of images which the settings name."""
+        return [self._repository_of(settings, algorithm) for algorithm in images]
+
+    def _repository_of(self, settings: Settings, algorithm: str) -> str:
+        named = _ECR_URI.fullmatch(settings.image_uri.get(algorithm, ""))
         if named:
-            return [self._arn(named["name"], region=named["region"], account=named["account"])]
-        return [self._arn(names.repository(settings.stage, algorithm)) for algorithm in images]
+            return self._arn(named["name"], region=named["region"], account=named["account"])
+        return self._arn(names.repository(settings.stage, algorithm))
 
     def _arn(self, repository: str, *, region: str | None = None, account: str | None = None) -> str:
         return self.format_arn(

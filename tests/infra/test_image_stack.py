@@ -8,12 +8,14 @@ import pytest
 
 from tests.infra.assembly import ROOT, Assembly
 from tests.infra.conftest import Synthesize
+from training.jobs.algorithms import ALGORITHMS
 
 NAMED = "registry.example.com/faces:2026-11"
 
 
-def image_asset(assembly: Assembly) -> Any:
-    (image,) = assembly.json(f"Facetrain-{assembly.stage}-Image-arcface.assets.json")["dockerImages"].values()
+def image_asset(assembly: Assembly, algorithm: str = "arcface") -> Any:
+    assets = assembly.json(f"Facetrain-{assembly.stage}-Image-{algorithm}.assets.json")
+    (image,) = assets["dockerImages"].values()
     return image
 
 
@@ -26,16 +28,24 @@ def plain(value: Any) -> str:
     return str(value["Fn::Sub"]) if "Fn::Sub" in value else f"${{{value.get('Ref', 'something else')}}}"
 
 
-def image_uri(assembly: Assembly) -> str:
+def image_uri(assembly: Assembly, algorithm: str = "arcface") -> str:
     """As the parameter holds it, its account and region as ${…}."""
-    (parameter,) = (it for it in assembly.of_kind("AWS::SSM::Parameter") if it.stack == "Image-arcface")
-    assert parameter.properties["Name"] == f"/facetrain/{assembly.stage}/images/arcface"
+    (parameter,) = (it for it in assembly.of_kind("AWS::SSM::Parameter") if it.stack == f"Image-{algorithm}")
+    assert parameter.properties["Name"] == f"/facetrain/{assembly.stage}/images/{algorithm}"
     return plain(parameter.properties["Value"])
 
 
-def test_a_repository_takes_no_second_image_under_a_tag(stage: Assembly) -> None:
-    repository = stage.named("AWS::ECR::Repository", "Repository").properties
-    assert repository["RepositoryName"] == f"facetrain-{stage.stage}/arcface"
+def images(assembly: Assembly) -> dict[str, str]:
+    """What the launcher is told."""
+    function = assembly.named("AWS::Lambda::Function", "Function").properties
+    platform = json.loads(plain(function["Environment"]["Variables"]["FACETRAIN_PLATFORM"]))
+    return dict(platform["images"])
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_repository_takes_no_second_image_under_a_tag(stage: Assembly, algorithm: str) -> None:
+    repository = stage.named("AWS::ECR::Repository", f"Repository{algorithm}").properties
+    assert repository["RepositoryName"] == f"facetrain-{stage.stage}/{algorithm}"
     assert repository["ImageTagMutability"] == "IMMUTABLE"
     assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
 
@@ -55,16 +65,18 @@ def test_the_deployment_refers_to_the_very_image_that_is_pushed(dev: Assembly) -
 
 def test_the_parameter_the_output_and_the_launcher_name_the_same_image(stage: Assembly) -> None:
     output = stage.templates["Image-arcface"]["Outputs"]["ImageUri"]["Value"]
-    function = stage.named("AWS::Lambda::Function", "Function").properties
-    platform = json.loads(plain(function["Environment"]["Variables"]["FACETRAIN_PLATFORM"]))
-    assert platform["images"] == {"arcface": image_uri(stage)}
+    assert images(stage) == {algorithm: image_uri(stage, algorithm) for algorithm in ALGORITHMS}
     assert plain(output) == image_uri(stage)
     assert "something else" not in image_uri(stage)
 
 
-def test_the_last_stage_is_built_for_gpus_where_nothing_else_is_said(dev: Assembly) -> None:
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_an_algorithms_image_is_the_dockerfiles_target_of_that_name(dev: Assembly, algorithm: str) -> None:
+    assert image_asset(dev, algorithm)["source"]["dockerBuildTarget"] == algorithm
+
+
+def test_images_are_built_for_gpus_where_nothing_else_is_said(dev: Assembly) -> None:
     source = image_asset(dev)["source"]
-    assert source["dockerBuildTarget"] == "arcface"
     assert source["dockerBuildArgs"] == {"DEVICE": "gpu"}
 
 
@@ -92,7 +104,7 @@ def test_no_job_can_start_before_its_image_is_there(dev: Assembly) -> None:
 
 
 def test_the_bootstraps_role_may_push_there_and_nobody_else(dev: Assembly) -> None:
-    policy = dev.named("AWS::ECR::Repository", "Repository").properties["RepositoryPolicyText"]
+    policy = dev.named("AWS::ECR::Repository", "Repositoryarcface").properties["RepositoryPolicyText"]
     (statement,) = policy["Statement"]
     (destination,) = image_asset(dev)["destinations"].values()
     assert statement["Principal"] == {"AWS": {"Fn::Sub": destination["assumeRoleArn"]}}
@@ -104,6 +116,7 @@ def test_an_image_that_is_named_is_not_built(synthesize: Synthesize, stage: str)
     assembly = synthesize(stage, image_uri=NAMED)
     assert assembly.json(f"Facetrain-{stage}-Image-arcface.assets.json")["dockerImages"] == {}
     assert image_uri(assembly) == NAMED
+    assert images(assembly) == {"arcface": NAMED}  # what is neither named nor built is not offered
 
 
 def test_a_job_may_pull_the_named_image_from_where_it_lies(synthesize: Synthesize) -> None:

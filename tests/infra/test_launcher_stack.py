@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.infra.assembly import Assembly, Resource, as_list
+from training.jobs.algorithms import ALGORITHMS
 from training.jobs.platform import Platform
 
 
@@ -103,7 +104,7 @@ def test_the_description_says_what_the_settings_said(full: Assembly) -> None:
     assert described.governance_required == ("legal_basis", "expires_at")
     assert described.network_isolation
     assert described.tags == {"cost-centre": "vision"}
-    assert set(described.images) == {"arcface"}
+    assert set(described.images) == set(ALGORITHMS)
 
 
 def test_the_function_writes_to_a_log_group_that_ends(stage: Assembly) -> None:

@@ -92,6 +92,7 @@ def test_overrides_rank_above_what_is_written_and_take_its_types() -> None:
         ("image_uri", "registry/arcface", "end it in @sha256"),
         ("image_uri", "registry:5000/arcface", "end it in @sha256"),
         ("image_uri", "registry/arcface:latest", "end it in @sha256"),
+        ("image_uri", {"yolo5": "registry/yolov5:v1"}, 'did you mean "yolov5"?'),
         ("image_device", "tpu", "none of gpu, cpu"),
         ("image_base", "python", "not an image with its tag"),
         ("image_base", "registry:5000/python", "not an image with its tag"),
@@ -123,7 +124,9 @@ def test_required_governance_is_a_list_or_names_with_commas() -> None:
 
 @pytest.mark.parametrize("uri", ["registry/arcface:v1", "registry:5000/a@sha256:" + "0" * 64])
 def test_an_image_that_cannot_change_is_taken(uri: str) -> None:
-    assert read(context(image_uri=uri)).image_uri == uri
+    assert read(context(image_uri=uri)).image_uri == {"arcface": uri}
+    by_algorithm = json.dumps({"yolov5": uri})
+    assert read(context(image_uri=by_algorithm)).image_uri == {"yolov5": uri}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,10 @@ from typing import Any
 from training.jobs import contract
 
 NETWORKS = ("r18", "r34", "r50", "r100", "r200", "mbf", "mbf_large", "vit_t", "vit_s", "vit_b")
+COMMON_KNOBS = (  # that mean the same whatever is trained
+    *("pretrained", "precision", "seed", "workers", "max_unreadable", "thumbnails", "tracking_uri"),
+    *("max_steps", "checkpoint_seconds", "checkpoint_steps", "log_interval"),
+)
 BEST_METRICS = ("accuracy", "eer", "auc", "rank_1", "tar_at_far_1e-2", "tar_at_far_1e-3", "tar_at_far_1e-4")
 
 
@@ -185,6 +189,70 @@ ARCFACE_METRICS = (
     _metric("validation:tar_at_far_1e-3", "verification", "tar_at_far_1e-3"),
 )
 
+# Defaults are ultralytics' own, which are those of YOLOv5 v6.2's hyp.scratch-low.yaml where it has the name.
+YOLOV5_KNOBS: Mapping[str, Knob] = {
+    "model": Knob(
+        str,
+        "",
+        "yolov5n, s, m, l or x, or a YAML in the cfg channel; empty: the one there, or as pretrained says",
+    ),
+    "epochs": Knob(int, 100, "passes over the pictures", minimum=1, maximum=10000),
+    "batch_size": Knob(int, 16, "pictures per step on each device", minimum=1, maximum=1024),
+    "image_size": Knob(
+        int, 640, "side of the square that pictures are fitted into, in pixels", minimum=32, maximum=4096
+    ),
+    "optimizer": Knob(str, "sgd", "of the network", choices=("sgd", "adam", "adamw")),
+    "lr": Knob(float, 0.01, "peak learning rate", above=0, maximum=1),
+    "lr_final": Knob(float, 0.01, "share of lr that is left at the end", above=0, maximum=1),
+    "lr_decay": Knob(
+        str, "linear", "from the peak: in a straight line, or along a cosine", choices=("linear", "cosine")
+    ),
+    "momentum": Knob(float, 0.937, "of SGD; of the others the first beta", minimum=0, maximum=0.999),
+    "weight_decay": Knob(float, 5e-4, "of either optimizer", minimum=0, maximum=1),
+    "warmup_epochs": Knob(float, 3.0, "linear warm-up, in epochs", minimum=0, maximum=100),
+    "warmup_momentum": Knob(float, 0.8, "momentum that it begins with", minimum=0, maximum=0.999),
+    "warmup_bias_lr": Knob(float, 0.1, "learning rate that biases begin with", minimum=0, maximum=1),
+    "hsv_h": Knob(float, 0.015, "largest change of the hue, as a share", minimum=0, maximum=1),
+    "hsv_s": Knob(float, 0.7, "largest change of the saturation, as a share", minimum=0, maximum=1),
+    "hsv_v": Knob(float, 0.4, "largest change of the brightness, as a share", minimum=0, maximum=1),
+    "degrees": Knob(float, 0.0, "largest turn, in degrees", minimum=0, maximum=180),
+    "translate": Knob(float, 0.1, "largest shift, as a share of the picture", minimum=0, maximum=1),
+    "scale": Knob(float, 0.5, "largest change of the size, as a share", minimum=0, maximum=1),
+    "shear": Knob(float, 0.0, "largest shear, in degrees", minimum=0, maximum=90),
+    "perspective": Knob(float, 0.0, "largest change of the perspective", minimum=0, maximum=0.001),
+    "flipud": Knob(float, 0.0, "chance of a picture upside down", minimum=0, maximum=1),
+    "fliplr": Knob(float, 0.5, "chance of a mirrored picture", minimum=0, maximum=1),
+    "mosaic": Knob(float, 1.0, "chance of four pictures in one", minimum=0, maximum=1),
+    "close_mosaic": Knob(int, 10, "last epochs without mosaics", minimum=0, maximum=10000),
+    "mixup": Knob(float, 0.0, "chance of two pictures through each other", minimum=0, maximum=1),
+    "val_fraction": Knob(
+        float,
+        0.1,
+        "share of the pictures kept to measure on where there is no folder val",
+        minimum=0,
+        maximum=0.9,
+    ),
+    "patience": Knob(
+        int, 100, "stop after so many epochs without a better one; 0: never", minimum=0, maximum=10000
+    ),
+    **{name: ARCFACE_KNOBS[name] for name in COMMON_KNOBS},
+}
+
+YOLOV5_METRICS = (
+    _metric("train:box_loss", "epoch=", "box_loss"),
+    _metric("train:cls_loss", "epoch=", "cls_loss"),
+    _metric("train:dfl_loss", "epoch=", "dfl_loss"),
+    _metric("train:lr", "epoch=", "lr"),
+    _metric("train:images_per_second", "epoch=", "images_per_second"),
+    _metric("validation:precision", "detection", "precision"),
+    _metric("validation:recall", "detection", "recall"),
+    _metric("validation:map50", "detection", "map50"),
+    _metric("validation:map50_95", "detection", "map50_95"),
+)
+
 ALGORITHMS: Mapping[str, Algorithm] = {
     "arcface": Algorithm("arcface", ARCFACE_KNOBS, ARCFACE_METRICS),
+    "yolov5": Algorithm(
+        "yolov5", YOLOV5_KNOBS, YOLOV5_METRICS, channels=("images", "labels", "cfg", "weights")
+    ),
 }
