@@ -26,6 +26,7 @@ SUFFIXES = (".tar.gz", ".tgz")
 NOTE = "FORGOTTEN.json"  # put into a model that learnt from the person
 DAMAGED = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, KeyError)
 _FACE = re.compile(rb"data:image/jpeg;base64,[A-Za-z0-9+/=]+")
+_NAMELESS = re.compile(rb",\r?$", re.MULTILINE)  # a row of verified.csv for a set that says nobody's name
 # One grey pixel in place of each.
 _NO_FACE = b"data:image/gif;base64,R0lGODlhAQABAIAAALu7uwAAACwAAAAAAQABAAACAkQBADs="
 _COMPRESSION = 1  # weights hardly shrink, however long one tries
@@ -78,8 +79,9 @@ def look(archive: BinaryIO, person: Named) -> Seen:
         elif PurePosixPath(name).name == REPORT_NAME:
             pictures |= bool(_FACE.search(_small(member, file)))
         elif name.endswith(".csv"):
-            told |= PurePosixPath(name).name == VERIFIED_NAME
-            found += [name] if _without(name, _small(member, file), person)[1] else []
+            data = _small(member, file)
+            told |= PurePosixPath(name).name == VERIFIED_NAME and not _NAMELESS.search(data)
+            found += [name] if _without(name, data, person)[1] else []
     lineage = lineage if isinstance(lineage, dict) else {}
     return Seen(classes.rows, classes.numbers, tuple(found), pictures, told, lineage)
 

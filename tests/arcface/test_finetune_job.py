@@ -1,5 +1,7 @@
 """A job that starts from the model.tar.gz of an earlier one."""
 
+import hashlib
+import json
 import tarfile
 from pathlib import Path
 
@@ -29,6 +31,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.arcface.trainer.fresh_backbone", tiny)
         run(base, identities=3)
+    earlier = {"job": "first", "dataset": "staff", "from": {"jobs": ["before"]}}
+    (ContainerPaths(base).model / "lineage.json").write_text(json.dumps(earlier))
     with tarfile.open(base / "model.tar.gz", "w:gz", compresslevel=1) as archive:
         archive.add(ContainerPaths(base).model, arcname=".")
     return base / "model.tar.gz"
@@ -52,6 +56,18 @@ def test_a_job_with_more_identities_starts_from_the_earlier_ones_model(
     log = run(tmp_path, identities=5, weights=model)
     assert "weights loaded from model.tar.gz" in log
     assert "fine_tuning identities known=3 new=2" in log
+
+
+def test_a_model_says_which_models_came_before_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.arcface.trainer.fresh_backbone", tiny)
+    run(tmp_path, identities=5, weights=model)
+    made = json.loads((ContainerPaths(tmp_path).model / "lineage.json").read_text())
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    assert made["from"] == {"name": "model.tar.gz", "sha256": digest, "jobs": ["first", "before"]}
+    weights = ContainerPaths(tmp_path).model / "backbone.pth"
+    assert made["files"]["backbone.pth"] == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def test_a_resumed_job_keeps_the_centres_it_has_learnt(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.arcface.examples import write_job, write_pictures
-from tests.arcface.test_sets import put_lfw
+from tests.arcface.test_sets import put_bin, put_lfw
 from training.arcface import weights
 from training.arcface.channels import Data, load_data
 from training.arcface.distributed import World
@@ -85,6 +85,15 @@ def test_a_table_of_pairs_says_nobodys_name_and_the_folders_do(job: ContainerPat
     (folder / "pairs.csv").write_text("first,second,same\n" + "\n".join(rows) + "\n")
     data, _ = load(job, forgetting("Person 1"))
     assert len(data.sets[0].same) == 5
+    assert data.verified == tuple(("validation", f"Person {number}") for number in (0, 2, 3))
+
+
+def test_a_set_without_names_is_among_those_verified_on(job: ContainerPaths) -> None:
+    put_lfw(job.channel("validation") / "lfw")
+    put_bin(job.channel("validation") / "cfp.bin")
+    data, _ = load(job, DeletionList())
+    names = ["", "Person 0", "Person 1", "Person 2"]
+    assert data.verified == tuple(("validation", name) for name in names)
 
 
 def test_where_everybody_is_forgotten_there_is_nothing_to_train_on(job: ContainerPaths) -> None:

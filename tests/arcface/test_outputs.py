@@ -60,5 +60,5 @@ def test_a_report_that_cannot_be_written_is_told_and_fails_no_job(
 
     monkeypatch.setattr("training.arcface.report.write_page", full)
     log: list[str] = []
-    outputs.write_report(tmp_path, None, log.append)  # type: ignore[arg-type]  # no facts are looked at
+    outputs.write_report(tmp_path, None, (), log.append)  # type: ignore[arg-type]  # no facts are looked at
     assert log == [f"report.html not written: {tmp_path}: No space left on device"]

@@ -61,7 +61,7 @@ def test_the_model_folder_holds_what_the_model_is(trained: tuple[ContainerPaths,
     names = {path.name for path in trained[0].model.iterdir()}
     assert names == {
         *("backbone.pth", "backbone.safetensors", "head.safetensors", "model.onnx"),
-        *("classes.csv", "config.json", "metrics.json", "MODEL_CARD.md"),
+        *("classes.csv", "config.json", "lineage.json", "metrics.json", "MODEL_CARD.md"),
     }
 
 
@@ -71,6 +71,17 @@ def test_the_output_folder_holds_the_report_and_what_tensorboard_shows(
     output = trained[0].output_data
     assert "of 3 people" in (output / "report.html").read_text()
     assert list((output / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_whose_faces_the_report_may_show_is_written_beside_it(
+    trained: tuple[ContainerPaths, str],
+) -> None:
+    """By it `facetrain forget` finds the report; the identities are those that the model did not learn."""
+    table = (trained[0].output_data / "verified.csv").read_text().split()
+    classes = (trained[0].model / "classes.csv").read_text()
+    assert table[0] == "channel,identity"
+    assert len(table) == 3
+    assert not [row for row in table[1:] if f",{row.removeprefix('images,')}," in classes]
 
 
 def test_the_figures_are_of_identities_never_trained_on(trained: tuple[ContainerPaths, str]) -> None:

@@ -67,8 +67,8 @@ def output(verified: Sequence[str] | None = None, unreadable: Sequence[str] = ()
     """A report with two faces; verified: whose they are, where the job wrote that down."""
     files = {"report.html": f'<html><img src="{FACE}"><img src="{FACE}"></html>'.encode()}
     if verified is not None:
-        rows = "".join(f"held_out,{identity}\r\n" for identity in verified)
-        files["verified.csv"] = f"set,identity\r\n{rows}".encode()
+        rows = "".join(f"images,{identity}\r\n" for identity in verified)
+        files["verified.csv"] = f"channel,identity\r\n{rows}".encode()
     if unreadable:
         rows = "".join(f"images,{file},is cut short\r\n" for file in unreadable)
         files["unreadable.csv"] = f"channel,file,reason\r\n{rows}".encode()

@@ -145,7 +145,7 @@ def test_faces_of_who_was_verified_on_go_and_the_model_stays_as_it_is(s3: FakeS3
     files = untar(s3.body(OUTPUTS, f"{folder}output/output.tar.gz"))
     assert FACE.encode() not in files["report.html"]
     assert files["report.html"].count(b"<img src=") == 2
-    assert files["verified.csv"] == b"set,identity\r\nheld_out,eve\r\n"
+    assert files["verified.csv"] == b"channel,identity\r\nimages,eve\r\n"
     assert s3.body(OUTPUTS, f"{folder}output/model.tar.gz") == before
     assert marks.sentence(marks.read(s3, S3Uri(OUTPUTS, folder))) is None
     assert [key for key, _ in s3.everything() if key.startswith("checkpoints/")]
@@ -156,6 +156,12 @@ def test_faces_of_others_stay_where_a_table_says_whose_they_are(s3: FakeS3) -> N
     before = s3.body(OUTPUTS, f"{folder}output/output.tar.gz")
     forget(s3)
     assert s3.body(OUTPUTS, f"{folder}output/output.tar.gz") == before
+
+
+def test_faces_of_a_set_without_names_go_with_the_persons_job(s3: FakeS3) -> None:
+    folder = put_job(s3, "one", model=model(PEOPLE), output=output(verified=["eve", ""]))
+    forget(s3)
+    assert FACE.encode() not in untar(s3.body(OUTPUTS, f"{folder}output/output.tar.gz"))["report.html"]
 
 
 def test_faces_of_nobody_knows_whom_go_in_every_job_that_read_the_persons_pictures(s3: FakeS3) -> None:

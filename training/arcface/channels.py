@@ -1,9 +1,11 @@
 """What a rank makes of its channels: whom to train on, and whom to verify on."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from training.arcface import weights
 from training.arcface.data import aligning, split
@@ -29,6 +31,7 @@ class Data:
     reason: str = ""
     sets: tuple[EvaluationSet, ...] = ()
     decoded: DecodeReport | None = None  # of the images channel
+    verified: tuple[tuple[str, str], ...] = ()  # channel and identity of all that are verified on; "" of .bin
 
     @property
     def aligned(self) -> str:
@@ -95,7 +98,8 @@ def load_data(
         found = finder.find(paths.channel("validation"), "validation")
         for dataset in found.named:
             split.refuse_overlap(whole.listing, dataset.listing)
-        return Data(whole, found.identities, sets=found.sets, decoded=reports["images"])
+        verified = _verified(found.named, nameless=len(found.sets) > len(found.named))
+        return Data(whole, found.identities, "", found.sets, reports["images"], verified)
     if bins := len(list(images.glob(f"*{BIN}"))):
         log(f"bin_files={bins} in the images channel are not read: verify on them in a validation channel")
     chosen, reason = split.hold_out(whole.listing, settings.holdout_fraction, settings.seed)
@@ -104,7 +108,20 @@ def load_data(
     held_out = whole.of_identities(chosen)
     of_group = groups.read([images, labels], table_of(images, labels))
     one = of_identities("held_out", held_out, settings.seed, of_group)
-    return Data(whole.of_identities(~chosen), held_out, sets=(one,), decoded=reports["images"])
+    verified = tuple(("images", identity) for identity in held_out.listing.identities)
+    return Data(whole.of_identities(~chosen), held_out, "", (one,), reports["images"], verified)
+
+
+def _verified(named: Sequence[Dataset], *, nameless: bool) -> tuple[tuple[str, str], ...]:
+    """Of the validation channel; where no table says whose an image is, its folder does."""
+    found = {""} if nameless else set()
+    for dataset in named:
+        listing = dataset.listing
+        found |= set(listing.identities) - {""}
+        if "" in listing.identities:
+            unnamed = listing.labels == listing.identities.index("")
+            found |= {Path(listing.files[index]).parent.name for index in np.flatnonzero(unnamed)}
+    return tuple(("validation", identity) for identity in sorted(found))
 
 
 def fast_file(config: Path) -> frozenset[str]:

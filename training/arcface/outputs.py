@@ -1,5 +1,6 @@
 """Everything that a finished job leaves: the model's folder, its figures and card, and the report."""
 
+import csv
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,24 +10,29 @@ from typing import Any
 
 import torch
 
-from training.arcface import report
+from training.arcface import lineage, report
 from training.arcface.channels import Data
 from training.arcface.learner import Learner
 from training.arcface.report.facts import DataFacts, Facts, SetScores
 from training.container.about import About
+from training.container.aside import written_aside
 from training.container.errors import TrainingError
-from training.jobs.contract import REPORT_NAME, ContainerPaths
+from training.jobs.contract import LINEAGE_NAME, REPORT_NAME, VERIFIED_NAME, ContainerPaths
 
 COPIES = 3  # of the network: for PyTorch twice, and ONNX
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training came to. sets: the scores that `figures` are of; hardware: the run's first log line."""
+    """What training came to.
+
+    sets: the scores that `figures` are of; hardware: the run's first log line; lineage: `lineage.describe`'s.
+    """
 
     figures: Mapping[str, Any]
     sets: Sequence[SetScores]
     hardware: str
+    lineage: Mapping[str, Any]
 
 
 def write(
@@ -57,17 +63,33 @@ def write(
     )
     with _whole(paths.model, _bytes_of_model(learner)):
         report.write_model(paths.model, learner.backbone, listing, settings, torch.cat(shards))
+        made = {**outcome.lineage, "files": lineage.digests(paths.model)}
+        report.write_json(paths.model / LINEAGE_NAME, made)
         report.write_json(paths.model / "metrics.json", outcome.figures)
         report.write_card(paths.model, facts)
-    write_report(paths.output_data, facts, log)
+    write_report(paths.output_data, facts, data.verified if settings.thumbnails else (), log)
 
 
-def write_report(folder: Path, facts: Facts, log: Callable[[str], None]) -> None:
-    """Where it cannot be written that is told, and no more: the model is what counts."""
+def write_report(
+    folder: Path, facts: Facts, verified: Sequence[tuple[str, str]], log: Callable[[str], None]
+) -> None:
+    """Where it cannot be written that is told, and no more: the model is what counts.
+
+    verified: (channel, identity) of all whose faces it may show.
+    """
     try:
+        if verified:
+            _write_verified(folder / VERIFIED_NAME, verified)
         report.write_page(folder / REPORT_NAME, facts)
     except OSError as error:
         log(f"{REPORT_NAME} not written: {folder}: {error.strerror}")
+
+
+def _write_verified(path: Path, verified: Sequence[tuple[str, str]]) -> None:
+    """By which the report with somebody's face is found again, for its faces have no names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("channel", "identity"), *verified])
 
 
 def refuse_if_full(folder: Path, learner: Learner) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training.arcface import finetune, hardware, outputs, tracking, trouble, weights
+from training.arcface import finetune, hardware, lineage, outputs, tracking, trouble, weights
 from training.arcface.augment.augmenter import described
 from training.arcface.best import LAST
 from training.arcface.channels import Data, load_data
@@ -102,10 +102,16 @@ def _train(job: Job, world: World, stop: Stop, log: Log, say: Log, *, trackers: 
         say(f"rank={world.rank} ranks={world.size} loss={loss:.6f} weights={weights_of_rank}")
     sets = verifier.scores(step)
     figures = _figures(data, progress, step, time.monotonic() - started)
-    outcome = outputs.Outcome(figures, sets, machine) if world.rank == 0 else None
+    outcome = outputs.Outcome(figures, sets, machine, _lineage(job)) if world.rank == 0 else None
     outputs.write(job.paths, job.about, learner, data, outcome, log=log)
     trackers.finished(progress.step, figures)
     log(f"model written to {job.paths.model} seconds={time.monotonic() - started:.1f}")
+
+
+def _lineage(job: Job) -> dict[str, Any]:
+    settings = job.settings
+    start = weights.choose(job.paths.channel("weights"), settings.pretrained, settings.detector)
+    return lineage.describe(job.about, start)
 
 
 # -- Learner -----------------------------------------------------------------------------------------------

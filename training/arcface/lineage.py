@@ -1,0 +1,60 @@
+"""Where a model comes from: its job, and the models that its weights came from.
+
+    {"job": "…-staff-1a2b…", "dataset": "staff",
+     "from": {"name": "model.tar.gz", "sha256": "…", "jobs": ["…-staff-0c4d…"]},
+     "files": {"backbone.pth": "…", "backbone.safetensors": "…"}}
+
+`jobs` are all that came before, the nearest first, as far as the weights tell; `files` are digests, by which
+a bare copy of a weight file is known again. By these, whoever is forgotten is followed into later models.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from training.arcface.weightfiles import BACKBONES, is_archive
+from training.container.about import About
+from training.container.archive import read_files
+from training.jobs.contract import LINEAGE_NAME
+
+
+def describe(about: About, weights: Path | None) -> dict[str, Any]:
+    """Of a model that starts from this weight file, or from none."""
+    return {"job": about.job, "dataset": about.dataset, "from": _start(weights) if weights else None}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Of the weight files of a model's folder."""
+    return {name: _sha256(folder / name) for name in BACKBONES if (folder / name).is_file()}
+
+
+def _start(weights: Path) -> dict[str, Any]:
+    return {"name": weights.name, "sha256": _sha256(weights), "jobs": _jobs(_of(weights))}
+
+
+def _of(weights: Path) -> Mapping[str, Any]:
+    """What an earlier job wrote of itself, in the archive or beside the file; empty where that is nothing."""
+    beside = weights.parent / LINEAGE_NAME
+    if is_archive(weights):
+        text = read_files(weights, (LINEAGE_NAME,)).get(LINEAGE_NAME, b"")
+    else:
+        text = beside.read_bytes() if beside.is_file() else b""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _jobs(earlier: Mapping[str, Any]) -> list[str]:
+    start = earlier.get("from")
+    before = start.get("jobs") if isinstance(start, dict) else None
+    names = [earlier.get("job"), *(before if isinstance(before, list) else [])]
+    return [name for name in names if name and isinstance(name, str)]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
