@@ -12,6 +12,7 @@ from typer.main import get_command
 from facetrain.cli import data, jobs, local, output
 from facetrain.cli.demo import demo
 from facetrain.cli.doctor import doctor
+from facetrain.cli.forget import forget
 from facetrain.cli.report import report
 from facetrain.cli.verify import verify
 from facetrain.errors import OperationError
@@ -35,6 +36,7 @@ app.command()(jobs.logs)
 app.command()(report)
 app.command()(verify)
 app.command()(jobs.stop)
+app.command()(forget)
 app.command()(doctor)
 
 

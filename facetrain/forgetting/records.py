@@ -65,9 +65,11 @@ def rewrite(path: Path, place: str, destination: Path, removed: Sequence[int]) -
 
 def index_of(path: Path, place: str, destination: Path) -> None:
     """The .idx of a .rec that `rewrite` wrote, by walking through it; no .idx lies beside it."""
-    with destination.open("x", encoding="ascii") as index:
+    aside = destination.with_suffix(".new")  # one beside the .rec would be read
+    with aside.open("x", encoding="ascii") as index:
         for record, _ in records.every(path, place):
             index.write(f"{record.key}\t{record.offset}\n")
+    aside.rename(destination)
 
 
 def _by_key(path: Path, place: str) -> Iterator[tuple[str, Record, tuple[float, ...]]]:

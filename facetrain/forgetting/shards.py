@@ -18,11 +18,15 @@ Judge = Callable[[str, str], bool]  # (member's name, what its .cls or .json say
 
 @dataclass
 class Scanned:
-    """What a shard holds. keys: of the person's samples; pictures: size and SHA-256 of each of theirs."""
+    """What a shard holds. keys: of the person's samples; theirs: how many images these have.
+
+    pictures: size and SHA-256 of each of those.
+    """
 
     sha256: str = ""
     bytes: int = 0
     images: int = 0
+    theirs: int = 0
     keys: set[str] = field(default_factory=set)
     pictures: set[tuple[int, str]] = field(default_factory=set)
 
@@ -64,7 +68,8 @@ def scan(stream: Any, size: int, is_theirs: Judge) -> Scanned:
             found.keys.add(key)
     file.seek(size)
     found.sha256 = file.digest.hexdigest()
-    found.pictures = {picture for key in found.keys for picture in pictures.get(key, ())}
+    whose = [picture for key in found.keys for picture in pictures.get(key, ())]
+    found.theirs, found.pictures = len(whose), set(whose)
     return found
 
 

@@ -1,6 +1,7 @@
 """Buckets that keep every version, held in memory, with boto3's own signatures; three versions a page."""
 
 import datetime as dt
+import hashlib
 import io
 import itertools
 from collections.abc import Iterator
@@ -84,11 +85,29 @@ class FakeS3:
         stored = self._stored(Bucket, Key, VersionId)
         if stored.body is None:
             raise _error("MethodNotAllowed" if VersionId else "NoSuchKey", "GetObject")
-        return {"Body": io.BytesIO(stored.body), **stored.about}
+        return {"Body": io.BytesIO(stored.body), "ETag": _etag(stored.body), **stored.about}
 
-    def put_object(self, Bucket: str, Key: str, Body: bytes, **about: Any) -> dict[str, Any]:
+    def head_object(self, Bucket: str, Key: str, VersionId: str, **_: str) -> dict[str, Any]:
+        return self.get_object(Bucket, Key, VersionId)
+
+    def put_object(
+        self,
+        Bucket: str,
+        Key: str,
+        Body: bytes | BinaryIO,
+        IfMatch: str | None = None,
+        IfNoneMatch: str | None = None,
+        **about: Any,
+    ) -> dict[str, Any]:
         self._change("PutObject")
-        return {"VersionId": self.put(Bucket, Key, Body, **about)}
+        history = self.objects.get((Bucket, Key), [])
+        there = history[-1].body if history else None
+        if IfNoneMatch and there is not None:
+            raise _error("PreconditionFailed", "PutObject")
+        if IfMatch and (there is None or _etag(there) != IfMatch):
+            raise _error("PreconditionFailed" if there is not None else "NoSuchKey", "PutObject")
+        body = Body if isinstance(Body, bytes) else Body.read()
+        return {"VersionId": self.put(Bucket, Key, body, **about)}
 
     def upload_fileobj(self, Fileobj: BinaryIO, Bucket: str, Key: str, ExtraArgs: dict[str, Any]) -> None:
         self._change("PutObject")
@@ -139,6 +158,10 @@ class FakeS3:
         if self.after is not None and self.changes >= self.after:
             raise KeyboardInterrupt
         self.changes += 1
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.md5(body).hexdigest()}"'
 
 
 def _error(code: str, operation: str) -> ClientError:

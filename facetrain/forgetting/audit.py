@@ -1,0 +1,37 @@
+"""The record that a person was forgotten: who did what and when, without a name and without any key."""
+
+import json
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from facetrain.forgetting.removal import Left
+
+PREFIX = "governance/audit/"  # in the inputs bucket, apart: inputs/ may expire
+SCHEMA = 1
+
+
+def left_of(left: Sequence[Left]) -> list[dict[str, Any]]:
+    """What could not be done, counted by dataset, kind and reason: keys may hold names."""
+    counts = Counter((one.dataset, one.kind, one.why) for one in left)
+    return [
+        {"dataset": dataset, "kind": kind, "objects": count, "why": why}
+        for (dataset, kind, why), count in sorted(counts.items())
+    ]
+
+
+def write(s3: Any, bucket: str, now: datetime, record: Mapping[str, Any]) -> str:
+    """Writes the record; gives its key."""
+    at = now.astimezone(UTC)
+    key = f"{PREFIX}{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"
+    document = {"schema": SCHEMA, "at": at.isoformat(timespec="seconds"), **record}
+    s3.put_object(
+        Bucket=bucket,
+        Key=key,
+        Body=(json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode(),
+        ContentType="application/json",
+        ChecksumAlgorithm="SHA256",
+    )
+    return key

@@ -1,0 +1,83 @@
+"""Every object that holds a person's pictures or names them, in all its versions. Nothing is changed here."""
+
+from pathlib import Path
+from typing import Any
+
+from facetrain.forgetting import centres, listed, tables
+from facetrain.forgetting.channels import Survey, View, survey, view_of, views
+from facetrain.forgetting.copies import copies
+from facetrain.forgetting.loose import pictures
+from facetrain.forgetting.packed import Search
+from facetrain.forgetting.places import KINDS, LABELS, PICTURE, TABLE, Found, Note
+from training.formats import records, shards
+from training.formats.files import suffix_of
+from training.formats.names import NAMES_TABLE
+from training.jobs import contract
+from training.jobs.forgotten import EVERY_DATASET
+from training.jobs.platform import Platform
+
+
+def find(s3: Any, platform: Platform, identity: str, *, dataset: str, aside: Path, note: Note) -> Found:
+    """Where the person is, in the order in which to go by it.
+
+    dataset: one, or EVERY_DATASET; aside: an empty folder; note: hears what is being looked at. Raises
+    ClientError where something may not be listed or read, for then nobody knows what is there.
+    """
+    bucket, into = platform.inputs_bucket, Found()
+    note("looking through the datasets")
+    found = survey(s3, bucket)
+    everything, elsewhere = views(s3, bucket, found)
+    scope = [view for view in everything if dataset in (EVERY_DATASET, view.dataset)]
+    names: dict[str, frozenset[str]] = {}
+    for view in scope:
+        loose = pictures(s3, bucket, view, found, identity)
+        names[view.prefix] = loose.names
+        known = {place.key for place in into.places}  # a table may be that of two views
+        into.places += [place for place in loose.places if place.key not in known]
+        into.notes += loose.notes
+    into.files = frozenset[str]().union(*names.values())
+    gone = {place.key for place in into.of(PICTURE)}
+    note("looking through the archives")
+    for view, keys in _by_view(found, everything, gone, (shards.SUFFIX, records.SUFFIX)):
+        if view in scope:
+            Search(s3, view, found, identity, names[view.prefix], aside, into).run(keys)
+    note("looking through the tables")
+    last = frozenset(key for view in everything for key in view.labels)
+    for view, keys in _by_view(found, everything, gone, tables.SUFFIXES):
+        for key in keys if view in scope else ():
+            if key.endswith(f"/{centres.TABLE}"):
+                continue  # of a model's weights, whose centres go with its lines: `outputs` sees to them
+            who = listed.named(key, names, scope, identity)
+            kind = LABELS if key in last or key.endswith(f"/{NAMES_TABLE}") else TABLE
+            place, said = listed.search(s3, found.objects[key], who, kind, view.dataset)
+            into.places += [place] if place else []
+            into.notes += [said] if said else []
+    if dataset == EVERY_DATASET:
+        note("looking for copies")
+        into.places += copies(s3, (bucket, platform.outputs_bucket), into)
+    into.notes += _unseen(found, into, elsewhere)
+    into.places.sort(key=lambda place: KINDS.index(place.kind))
+    return into
+
+
+def _by_view(
+    found: Survey, among: list[View], gone: set[str], suffixes: tuple[str, ...]
+) -> list[tuple[View, list[str]]]:
+    """The keys with these suffixes, by the view that they are read in; without what goes as a whole."""
+    by_view: dict[str, tuple[View, list[str]]] = {}
+    for key in found.objects:
+        if suffix_of(key) in suffixes and key not in gone and (view := view_of(key, among)) is not None:
+            by_view.setdefault(view.prefix, (view, []))[1].append(key)
+    return list(by_view.values())
+
+
+def _unseen(found: Survey, into: Found, elsewhere: list[str]) -> list[str]:
+    """What nobody can look into."""
+    folders = tuple(f"{contract.INPUTS_PREFIX}{dataset}/" for dataset in into.datasets)
+    bins = [key for key in found.bins if key.startswith(folders)] if folders else []
+    notes = [f"{uri} is in another bucket, and is not looked at" for uri in elsewhere]
+    if bins:
+        notes.append(
+            f"{len(bins)} .bin files name nobody (such as {bins[0]}): if the person is in one, make it anew"
+        )
+    return notes
