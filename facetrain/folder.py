@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from facetrain.datasets.layout import CELEBA_TABLE
 from facetrain.errors import InputError
 from training.jobs import contract, manifest
 from training.jobs.algorithms import ALGORITHMS, Knob
@@ -14,6 +15,8 @@ from training.jobs.config import convert
 from training.jobs.images import IMAGE_SUFFIXES, RECORD_SUFFIX, SHARD_SUFFIX
 from training.jobs.problems import Problem, did_you_mean
 from training.jobs.uri import KEY_BYTES_LIMIT
+
+CELEBA_TABLES = {CELEBA_TABLE: "labels", "list_landmarks_align_celeba.txt": "landmarks"}
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,9 @@ def _unusable(key: str, path: Path) -> str | None:
 
 
 def _channel(key: str) -> str | None:
-    """The channel that the first part of a path is named after: `labels` of `labels.csv`."""
+    """The channel that a list of CelebA's is for, or the first part of a path: `labels` of `labels.csv`."""
+    if key in CELEBA_TABLES:
+        return CELEBA_TABLES[key]
     first = key.partition("/")[0]
     name = first if "/" in key else first.partition(".")[0]
     return name if name in contract.CHANNELS else None

@@ -36,11 +36,11 @@ def layout_of(directory: Path) -> Layout:
             raise InputError.because(
                 str(own), f'channels.images: "{named.get("images")}" is no folder on this machine'
             )
-        labels = _below(directory, named["labels"]) if "labels" in named else _table(directory)
-        labels = labels or _table(images)
+        labels = _below(directory, named["labels"]) if "labels" in named else table_in(directory)
+        labels = labels or table_in(images)
         return Layout(images, labels, _folder(_below(directory, named.get("validation", "validation/"))))
     others = tuple(name for name in contract.CHANNELS if name not in contract.REQUIRED_CHANNELS)
-    return Layout(directory, _table(directory), _folder(directory / "validation"), others)
+    return Layout(directory, table_in(directory), _folder(directory / "validation"), others)
 
 
 def _channels(path: Path) -> dict[str, str]:
@@ -61,7 +61,7 @@ def _below(directory: Path, named: str) -> Path | None:
     return path if inside and "://" not in named else None
 
 
-def _table(directory: Path) -> Path | None:
+def table_in(directory: Path) -> Path | None:
     for name in ("labels", "labels.csv", "labels.tsv", "labels.txt", CELEBA_TABLE):
         if (directory / name).exists():
             return directory / name

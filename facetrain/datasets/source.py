@@ -41,7 +41,9 @@ def _beside(file: Path) -> Layout:
 
 def refused(error: DataError) -> InputError:
     """What a reader of channels says, said of a folder on this machine."""
-    return InputError.because("SRC", str(error).replace(f"channels.{_CHANNEL}: ", ""))
+    channel = f"channels.{_CHANNEL}"
+    text = str(error).removeprefix(f"{channel}: ").replace(f"of {channel}: ", "of ")
+    return InputError.because("SRC", text.replace(channel, "SRC"))
 
 
 def key_of(found: Listing, index: int) -> tuple[str, str]:

@@ -87,6 +87,23 @@ def test_a_table_beside_the_images_is_taken_too(tmp_path: Path) -> None:
     assert find(touch(tmp_path, "x/1.jpg", "x/2.jpg"), None).identities == ("anna", "ben")
 
 
+def test_a_table_may_leave_out_the_folder_that_wraps_all_images(tmp_path: Path) -> None:
+    """As CelebA is unpacked: img_align_celeba/ beside a table that names its files alone."""
+    touch(tmp_path, "img_align_celeba/000001.jpg", "img_align_celeba/000002.jpg", "list_eval_partition.txt")
+    (tmp_path / "identity_CelebA.txt").write_text("000001.jpg 2880\n000002.jpg 2937\n")
+    found = find(tmp_path, tmp_path / "identity_CelebA.txt")
+    assert found.files == ("img_align_celeba/000001.jpg", "img_align_celeba/000002.jpg")
+    assert found.identities == ("2880", "2937")
+
+
+def test_a_file_of_the_same_name_in_another_folder_is_not_taken_for_one_that_is_missing(
+    tmp_path: Path,
+) -> None:
+    touch(tmp_path, "a/1.jpg", "b/2.jpg")
+    (tmp_path / "labels.csv").write_text("a/1.jpg,anna\n2.jpg,ben\n")
+    assert find(tmp_path, None).files == ("a/1.jpg",)
+
+
 def test_gaps_in_the_labels_are_fine(tmp_path: Path) -> None:
     assert labelled(tmp_path, "1.jpg,7\n2.jpg,900\n", "1.jpg", "2.jpg").labels.tolist() == [0, 1]
 

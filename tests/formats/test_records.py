@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.arcface.examples import picture
+from tests.formats.by_mxnet import FACES, UNSORTED, WITHOUT_INDEX, Written
 from tests.formats.test_shards import png
 from training.arcface.data.store import Decoding, open_dataset
 from training.arcface.distributed import World
@@ -78,6 +79,25 @@ def test_bytes_that_look_like_the_magic_number_come_back(tmp_path: Path) -> None
 def test_a_first_record_without_a_flag_is_an_ordinary_image(tmp_path: Path) -> None:
     found = find(write(tmp_path, {0: record(b"x", (0.0,)), 1: record(b"y", (1.0,))}), None)
     assert [found.reader().read(index) for index in range(2)] == [b"x", b"y"]
+
+
+@pytest.mark.parametrize("written", [FACES, UNSORTED, WITHOUT_INDEX])
+@pytest.mark.parametrize("index", [True, False])
+def test_what_the_original_library_wrote_is_read_record_for_record(
+    tmp_path: Path, written: Written, index: bool
+) -> None:
+    folder = written.put(tmp_path)
+    wanted = list(written.images)
+    if not index and (folder / "train.idx").exists():
+        (folder / "train.idx").unlink()
+        if written is UNSORTED:  # without an index a key is a record's place
+            wanted = [(place, label, data) for place, (_, label, data) in enumerate([wanted[2], *wanted[:2]])]
+    found = find(folder, None)
+    reader = found.reader()
+    assert [
+        (int(file.partition("/")[2]), found.identities[found.labels[i]], reader.read(i))
+        for i, file in enumerate(found.files)
+    ] == wanted
 
 
 def test_numbers_get_their_names_from_the_table_beside_the_records(tmp_path: Path) -> None:

@@ -55,16 +55,27 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def _wrapping(files: Sequence[str]) -> str:
+    """`img_align_celeba/` where every image lies below it; else empty."""
+    images = [file for file in files if is_image(file)]
+    if not images:
+        return ""
+    # What the first and the last of them lie below, all lie below.
+    folder = os.path.commonpath([file.rpartition("/")[0] for file in (min(images), max(images))])
+    return f"{folder}/" if folder else ""
+
+
 class Present:
     """The files of a channel, to be found by the names that tables give them."""
 
     def __init__(self, files: Sequence[str]):
         self.files = set(files)
+        self.wrapping = _wrapping(files)
         self.normal = {normal(file): file for file in files if not file.isascii()}
 
     def match(self, named: str) -> str | None:
-        """Tables often put the channel's own folder in front."""
-        for name in (named, named.partition("/")[2]):
+        """Tables often put the channel's own folder in front, or leave out the one that wraps all images."""
+        for name in (named, named.partition("/")[2], self.wrapping + named):
             if name in self.files:
                 return name
             if found := self.normal.get(normal(name)):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from facetrain.datasets.layout import table_in
 from facetrain.errors import InputError
 from training.formats.errors import DataError
 from training.formats.files import Present, files_below, is_image
@@ -33,9 +34,11 @@ class Photos:
 def find_photos(source: Path, labels: Path | None) -> Photos:
     """Every picture below `source`, by its name or its first bytes.
 
-    A photo belongs to the folder that it lies in, or to whom the table says. Raises InputError where there is
-    none, or a name cannot be used.
+    A photo belongs to the folder that it lies in, or to whom the table says: `labels`, or one that lies in
+    `source` under a usual name. Raises InputError where there is none, or a name cannot be used.
     """
+    own = table_in(source)
+    labels = labels or (own if own and own.is_file() else None)
     try:
         files, links = files_below(source)
         named = read_labels(labels) if labels else None
