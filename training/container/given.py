@@ -5,7 +5,8 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,14 @@ def read_config(paths: ContainerPaths) -> dict[str, Any]:
     algorithm, given = read_algorithm(paths), _read_json(paths.hyperparameters)
     train_args = paths.channel("cfg") / contract.TRAIN_ARGS_NAME
     from_file = parse_train_args(_text(train_args)) if train_args.is_file() else {}
-    return resolve(algorithm, from_file, given)
+    return resolve(algorithm, {**_from_cfg(algorithm, paths.channel("cfg")), **from_file}, given)
+
+
+def _from_cfg(algorithm: Algorithm, folder: Path) -> Mapping[str, Any]:
+    """What other files of the cfg channel say of the knobs, for an algorithm that reads such."""
+    name = f"training.{algorithm.name}.cfg"
+    found: Mapping[str, Any] = import_module(name).knobs(folder) if find_spec(name) else {}
+    return found
 
 
 def read_resources(paths: ContainerPaths) -> dict[str, Any]:

@@ -115,6 +115,20 @@ def verification(
     return _chart(heading, draw)
 
 
+def share(heading: Heading, across: Values, up: Values, names: tuple[str, str]) -> Chart:
+    """One share over another; both (n,), from 0 to 1. names: of the axes."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot(across, up, color=ACCENT)
+        axes.fill_between(across, up, color=ACCENT, alpha=0.1, linewidth=0)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1.03)
+        axes.set_xlabel(names[0])
+        axes.set_ylabel(names[1])
+
+    return _chart(heading, draw)
+
+
 def roc(
     heading: Heading,
     genuine: Values,

@@ -1,0 +1,127 @@
+"""The cfg channel as teams have it: YAML files of YOLOv5 v6.2, told apart by what they hold, not by name.
+
+cfg/
+  yolov5s.yaml          the network: backbone and head
+  hyp.scratch-low.yaml  hyperparameters
+  faces.yaml            the dataset: nc and names; its paths are those of another machine
+  train-args.json       training.jobs.config reads it
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from training.container.errors import TrainingError, first_line
+from training.yolov5 import hyperparameters, network
+from training.yolov5.network import Network
+
+SUFFIXES = (".yaml", ".yml")
+LIMIT = 2**20  # bytes; the longest dataset YAML with thousands of names has a tenth of it
+DEFAULT_MODEL = "yolov5s"
+
+
+@dataclass(frozen=True)
+class Cfg:
+    """What the folder holds. networks: by the file's name without its suffix. unused: lines for the log."""
+
+    networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    names: tuple[str, ...] = ()  # of the classes
+    paths: Mapping[str, str] = field(default_factory=dict)  # of the dataset's YAML: train, val
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+
+
+def knobs(folder: Path) -> Mapping[str, Any]:
+    """What the files of the channel say of the knobs; training.container.given ranks it lowest."""
+    return read(folder).knobs
+
+
+def read(folder: Path) -> Cfg:
+    """Raises TrainingError for a file that cannot be understood, ConfigError for hyperparameters."""
+    networks: dict[str, Mapping[str, Any]] = {}
+    hyps: dict[str, Mapping[str, Any]] = {}
+    datasets: dict[str, Mapping[str, Any]] = {}
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            document, place = _document(path), f"cfg/{path.relative_to(folder).as_posix()}"
+            if network.is_description(document):
+                networks[path.stem] = document
+            elif "names" in document or "nc" in document:
+                datasets[place] = document
+            elif hyperparameters.is_file_of(document):
+                hyps[place] = document
+            else:
+                raise TrainingError(
+                    f"{place} is neither a network (backbone, head), nor a dataset (nc, names), nor "
+                    f"hyperparameters (lr0, momentum, …): take it out of the cfg channel"
+                )
+    place, dataset = _only("datasets", datasets)
+    names = _names(dataset, place) if dataset else ()
+    place, values = _only("sets of hyperparameters", hyps)
+    found, unused = hyperparameters.mapped(values, place) if values else ({}, ())
+    paths = {role: value for role in ("train", "val") if isinstance(value := dataset.get(role), str)}
+    return Cfg(networks, names, paths, found, unused)
+
+
+def choose(cfg: Cfg, model: str, pretrained: str) -> Network:
+    """The network to train. model: one of network.SIZES or a file of the channel; empty: what there is.
+
+    That is the channel's only network, or the one that the pretrained weights are called like, or yolov5s.
+    Raises TrainingError.
+    """
+    wanted = Path(model).stem if Path(model).suffix.lower() in SUFFIXES else model
+    if not wanted:
+        like = Path(pretrained).stem.removesuffix("u")
+        only = next(iter(cfg.networks)) if len(cfg.networks) == 1 else ""
+        if len(cfg.networks) > 1 and like not in cfg.networks:
+            raise TrainingError(
+                f"the cfg channel holds {', '.join(cfg.networks)}: say in model which to train"
+            )
+        wanted = like if like in cfg.networks else only or (like if like in network.SIZES else DEFAULT_MODEL)
+    if wanted in cfg.networks:
+        return network.described(cfg.networks[wanted], f"cfg/{wanted}.yaml")
+    if wanted in network.SIZES:
+        return network.of_size(wanted)
+    there = ", ".join((*network.SIZES, *(f"{name}.yaml" for name in cfg.networks)))
+    raise TrainingError(f"model: there is no {model}: it is one of {there}")
+
+
+def _document(path: Path) -> Mapping[str, Any]:
+    place = f"cfg/{path.name}"
+    if path.stat().st_size > LIMIT:
+        raise TrainingError(f"{place} is larger than {LIMIT // 2**20} MiB: it is no file of YOLOv5")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise TrainingError(f"{place} is not YAML ({' '.join(str(error).split())[:200]})") from None
+    if not isinstance(document, Mapping):
+        raise TrainingError(f"{place} must hold names and values, such as `nc: 1`")
+    return document
+
+
+def _only(what: str, found: Mapping[str, Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]]:
+    if len(found) > 1:
+        raise TrainingError(f"the cfg channel holds several {what} ({', '.join(found)}): leave one there")
+    return next(iter(found.items()), ("", {}))
+
+
+def _names(document: Mapping[str, Any], place: str) -> tuple[str, ...]:
+    """The classes by their numbers, from `names` (a list, or numbers and names) and `nc`."""
+    names, count = document.get("names"), document.get("nc")
+    if names is None and isinstance(count, int) and not isinstance(count, bool) and count > 0:
+        return tuple(f"class{number}" for number in range(count))  # as v6.2 calls them
+    if isinstance(names, Mapping):
+        try:
+            names = [names[number] for number in range(len(names))]
+        except KeyError as error:
+            raise TrainingError(
+                f"{place}: names has no class {first_line(error)}: number them from 0"
+            ) from None
+    if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
+        raise TrainingError(f"{place}: names must be a list such as [face], or 0: face for each class")
+    if count is not None and count != len(names):
+        raise TrainingError(f"{place}: nc is {count}, but names has {len(names)}: make them agree")
+    return tuple(map(str, names))

@@ -1,0 +1,229 @@
+"""The pictures and boxes of a job: what is trained on, and what detection is measured on.
+
+    images/train/…   labels/train/…    a label file has its picture's name: train/a.jpg, train/a.txt
+    images/val/…     labels/val/…      where there is none, a share of the others is taken, by the seed
+
+Without the folder `train` all pictures of the channel are trained on; without the channel `labels` the label
+files lie beside the pictures.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from training.container.errors import TrainingError, first_line
+from training.container.unreadable import refuse_unreadable
+from training.formats import boxes
+from training.formats.boxes import Boxes
+from training.formats.errors import DataError
+from training.formats.files import files_below, is_image
+from training.jobs.contract import ContainerPaths
+
+TRAIN, VAL = "train", "val"
+LEAST_LABELLED = 0.5  # share of the pictures that must have a label file
+SMALLEST = 10  # pixels of a picture's side, as YOLOv5 has it
+THREADS = 16  # S3 may be behind the files
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """files: below `root`. sizes: (height, width) of each."""
+
+    root: Path
+    files: tuple[str, ...]
+    boxes: tuple[Boxes, ...]
+    sizes: tuple[tuple[int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def only(self, chosen: Sequence[int]) -> "Pictures":
+        return Pictures(
+            self.root,
+            tuple(self.files[number] for number in chosen),
+            tuple(self.boxes[number] for number in chosen),
+            tuple(self.sizes[number] for number in chosen),
+        )
+
+    def objects(self) -> int:
+        return sum(map(len, self.boxes))
+
+
+@dataclass(frozen=True)
+class Data:
+    """val: empty where nothing is measured on, and `reason` says why. lines: for the log."""
+
+    classes: tuple[str, ...]
+    train: Pictures
+    val: Pictures
+    reason: str = ""
+    unreadable: tuple[tuple[str, str], ...] = ()  # (file, why) of those that are left out
+    unlabelled: int = 0  # pictures without a label file: with nothing in them
+    lines: tuple[str, ...] = field(default=())
+
+
+def load(
+    paths: ContainerPaths,
+    classes: Sequence[str],
+    named: Mapping[str, str],
+    *,
+    val_fraction: float,
+    max_unreadable: float,
+    seed: int,
+    check_stop: Callable[[], None],
+) -> Data:
+    """Raises TrainingError where there is nothing to train on, or what there is does not fit together.
+
+    named: the dataset YAML's paths by their role, on whatever machine it was written.
+    """
+    images, labels = paths.channel("images"), paths.channel("labels")
+    found = {role: _of_role(images, role, named.get(role, "")) for role in (TRAIN, VAL)}
+    pictures, _ = files_below(images)
+    pictures = [file for file in pictures if is_image(file)]
+    mine = {
+        role: [file for file in pictures if file.startswith(found[role])] for role in found if found[role]
+    }
+    if found[TRAIN] and not mine[TRAIN]:
+        raise TrainingError(f"images/{found[TRAIN]} holds no pictures: put those to train on there")
+    if not found[TRAIN]:
+        mine[TRAIN] = [file for file in pictures if file not in set(mine.get(VAL, []))]
+    if not mine[TRAIN]:
+        raise TrainingError("the images channel holds no pictures: put them into images/train")
+    reader = _Reader(images, labels if labels.is_dir() else images, len(classes), check_stop)
+    read = {role: reader.read(files) for role, files in mine.items()}
+    reader.refuse(max_unreadable, list(classes))
+    train, val, reason = read[TRAIN], read.get(VAL), ""
+    if val is None:
+        train, val, reason = _split(train, val_fraction, seed)
+    if not train.objects():
+        raise TrainingError("no picture to train on has a box: see that labels has a file for each picture")
+    if not val.objects() and not reason:
+        reason = "no picture to measure on has a box"
+    return Data(
+        tuple(classes),
+        train,
+        val,
+        reason,
+        tuple(sorted(reader.unreadable.items())),
+        len(reader.unlabelled),
+        tuple(reader.lines()),
+    )
+
+
+def _of_role(images: Path, role: str, named: str) -> str:
+    """The folder of the channel that the dataset's YAML means, with a slash; empty where there is none.
+
+    Of a path from another machine the longest end that is a folder here; else the one called like the role.
+    """
+    parts = [part for part in PurePosixPath(named.replace("\\", "/")).parts if part not in ("/", "..", ".")]
+    for first in range(len(parts)):
+        ending = "/".join(parts[first:])
+        if (images / ending).is_dir():
+            return f"{ending}/"
+    return f"{role}/" if (images / role).is_dir() else ""
+
+
+def _split(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures, str]:
+    """(train, val, why val is empty); the same for the same pictures and seed."""
+    count = round(len(pictures) * share)
+    if not share:
+        return pictures, pictures.only([]), "val_fraction is 0, and images has no folder val"
+    if not count:
+        return pictures, pictures.only([]), f"{len(pictures)} pictures are too few to keep some aside"
+    order = np.random.default_rng(seed).permutation(len(pictures))
+    chosen = {int(number) for number in order[:count]}
+    rest = [number for number in range(len(pictures)) if number not in chosen]
+    return pictures.only(rest), pictures.only(sorted(chosen)), ""
+
+
+class _Reader:
+    """Reads label files and the heads of pictures, and keeps what is wrong with them."""
+
+    def __init__(self, images: Path, labels: Path, classes: int, check_stop: Callable[[], None]):
+        self.images, self.labels, self.classes, self.check_stop = images, labels, classes, check_stop
+        self.unreadable: dict[str, str] = {}
+        self.unlabelled: list[str] = []
+        self.beyond: list[str] = []
+        self.total = 0
+        there, _ = files_below(labels)
+        self.there = {file for file in there if file.endswith(".txt")}
+
+    def read(self, files: Sequence[str]) -> Pictures:
+        self.total += len(files)
+        kept: list[tuple[str, Boxes, tuple[int, int]]] = []
+        with ThreadPoolExecutor(THREADS) as pool:
+            for file, found in zip(files, pool.map(self._picture, files), strict=True):
+                self.check_stop()
+                if found is not None:
+                    kept.append((file, *found))
+        columns = tuple(zip(*kept, strict=True)) or ((), (), ())
+        return Pictures(self.images, *columns)
+
+    def _picture(self, file: str) -> tuple[Boxes, tuple[int, int]] | None:
+        try:
+            with Image.open(self.images / file) as image:
+                width, height = image.size
+                if image.getexif().get(274, 1) in (5, 6, 7, 8):  # turned by a quarter when it is shown
+                    width, height = height, width
+                image.verify()
+            if min(width, height) >= SMALLEST:
+                return self._boxes(file), (height, width)
+            self.unreadable[file] = f"has {width} x {height} pixels, too few"
+        except DataError as error:
+            self.unreadable[file] = str(error)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            self.unreadable[file] = first_line(error).replace(f"{self.images}/", "")
+        return None
+
+    def _boxes(self, file: str) -> Boxes:
+        name = self._label_of(file)
+        if name is None:
+            self.unlabelled.append(file)
+            return np.zeros((0, boxes.COLUMNS), np.float32)
+        place = f"{self.labels.name}/{name}"
+        try:
+            found, faults = boxes.read((self.labels / name).read_bytes(), self.classes)
+        except DataError as error:
+            raise DataError(f"{place} {error}") from None
+        for fault in faults:
+            sentence = f"{place}, line {fault.line}: {fault.message}"
+            if not fault.beyond:
+                raise DataError(sentence)
+            self.beyond.append(sentence)
+        return found
+
+    def _label_of(self, file: str) -> str | None:
+        """With the picture's folders, or without the first of them."""
+        name = f"{file.rpartition('.')[0]}.txt"
+        for one in (name, name.partition("/")[2]):
+            if one in self.there:
+                return one
+        return None
+
+    def refuse(self, max_unreadable: float, classes: Sequence[str]) -> None:
+        """Raises TrainingError for what would train something else than was meant."""
+        if self.beyond:
+            raise TrainingError(
+                f"{min(self.beyond)}; {len(self.beyond)} rows are so: name every class in the dataset's YAML "
+                f"(it names {', '.join(classes[:5])}{' …' if len(classes) > 5 else ''}), or mend the labels"
+            )
+        if len(self.unlabelled) > (1 - LEAST_LABELLED) * self.total:
+            first = min(self.unlabelled)
+            raise TrainingError(
+                f"{len(self.unlabelled)} of {self.total} pictures have no label file: for images/{first} "
+                f"there is no labels/{first.rpartition('.')[0]}.txt: an empty file says that nothing is in it"
+            )
+        refuse_unreadable(
+            sorted(self.unreadable.items()), self.total, max_unreadable, "read with their labels"
+        )
+
+    def lines(self) -> Iterator[str]:
+        if self.unlabelled:
+            yield (
+                f"unlabelled={len(self.unlabelled)} of {self.total} pictures have no label file, such as "
+                f"images/{min(self.unlabelled)}: they count as pictures with nothing in them"
+            )

@@ -1,0 +1,32 @@
+"""The package ultralytics, kept from the network and to what a job may write.
+
+On its own it tells its maker's servers of each run, looks for newer versions, installs packages and fetches
+fonts and weights. Imported by way of this module it does none of that: it believes to be offline, and its
+settings lie in a folder that goes with the container.
+"""
+
+import logging
+import os
+import tempfile
+from typing import Any
+
+SWITCHES = {
+    "YOLO_OFFLINE": "true",  # no look whether there is a network, and no usage figures
+    "YOLO_AUTOINSTALL": "false",
+    "YOLO_VERBOSE": "false",
+}
+
+
+def prepare() -> None:
+    """Before the first import of ultralytics. torch comes first: ultralytics leaves it a single thread."""
+    import torch  # noqa: F401, PLC0415  (it reads OMP_NUM_THREADS, which ultralytics sets)
+
+    os.environ.update(SWITCHES)
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="facetrain-ultralytics-")
+    from ultralytics import utils  # noqa: PLC0415
+
+    settings: Any = utils.SETTINGS
+    dict.update(settings, sync=False)
+    logging.getLogger("ultralytics").setLevel(logging.WARNING)
+    utils.ONLINE = False
