@@ -12,11 +12,12 @@ from facetrain.datasets.prepare.command import Wanted, prepare
 from tests.arcface.examples import REAL_DATA, write_job
 from training.arcface.channels import Data, load_data
 from training.arcface.data.aligning import from_channels
+from training.arcface.data.finds import Finds
 from training.arcface.data.store import CachedImages, Decoding, open_dataset
 from training.arcface.distributed import World
 from training.arcface.saving import fingerprint
 from training.arcface.settings import Settings
-from training.container.errors import TrainingError
+from training.container.errors import StoppedError, TrainingError
 from training.container.stopping import Stop
 from training.formats.alignment import TEMPLATE, Points, crop, fit
 from training.formats.errors import DataError
@@ -65,6 +66,10 @@ class Album:
     def listed(self) -> list[list[str]]:
         with (self.paths.output_data / "unreadable.csv").open() as table:
             return list(csv.reader(table))[1:]
+
+
+def no_finds(digest: str) -> Finds:
+    raise AssertionError(digest)
 
 
 @pytest.fixture
@@ -172,7 +177,7 @@ def test_photos_that_do_not_fit_on_the_disk_as_faces_are_refused(
     album: Album, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     album.add("a/1.png")
-    alignment = from_channels(album.table.parent, None)
+    alignment = from_channels(album.table.parent, None, no_finds)
     listing = find(album.paths.channel("images"), None)
     # However small the limit on the memory, for aligning anew for every epoch would take too long.
     decoding = Decoding(album.paths.base, alignment=alignment, cache_bytes=1)
@@ -246,10 +251,29 @@ def test_landmarks_and_a_detector_at_once_are_refused(real: ContainerPaths) -> N
     table.parent.mkdir()
     table.write_text(f"{HEADER}\ns1/1.png{',1' * 10}\n")
     with pytest.raises(TrainingError, match=r"detector: faces are aligned by it or by the landmarks channel"):
-        from_channels(table.parent, real.channel("weights") / "faces/scrfd.onnx")
+        from_channels(table.parent, real.channel("weights") / "faces/scrfd.onnx", no_finds)
 
 
 def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"no network")
     with pytest.raises(TrainingError, match=r"channels.weights: .*x.onnx is no SCRFD network \("):
-        from_channels(tmp_path / "none", tmp_path / "x.onnx")
+        from_channels(tmp_path / "none", tmp_path / "x.onnx", no_finds)
+
+
+@real_faces
+def test_what_was_found_before_a_job_was_stopped_is_kept(real: ContainerPaths) -> None:
+    stop, log = Stop(), list[str]()
+    begun = iter(range(3))  # parts of the channel that are begun before it is told to stop
+
+    def check() -> None:
+        if next(begun, None) is None:
+            raise StoppedError("now")
+
+    stop.check = check  # type: ignore[method-assign]
+    chosen = Settings(detector="scrfd.onnx", holdout_fraction=0, workers=4)
+    with pytest.raises(StoppedError):
+        load_data(real, chosen, real.base, World(), stop=stop, log=log.append)
+    (folder,) = real.checkpoints.iterdir()
+    assert 0 < len(Finds(folder, 0, log.append).known) < 10
+    load_data(real, chosen, real.base, World(), stop=Stop(), log=log.append)
+    assert len(Finds(folder, 0, log.append).known) == 10

@@ -9,6 +9,7 @@ import numpy as np
 
 from training.arcface import weights
 from training.arcface.data import aligning, split
+from training.arcface.data.finds import Finds
 from training.arcface.data.store import Dataset, DecodeReport, Decoding, open_and_tell
 from training.arcface.distributed import World
 from training.arcface.settings import Settings
@@ -73,6 +74,12 @@ def load_data(
         alignment=aligning.from_channels(
             paths.channel(aligning.CHANNEL),
             weights.choose_detector(paths.channel("weights"), settings.detector),
+            lambda digest: Finds(
+                paths.checkpoints / f"faces-{digest}",
+                world.rank,
+                log,
+                writes=world.rank == world.local_rank,
+            ),
         ),
     )
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from training.arcface.data.finds import Finds
 from training.container.errors import TrainingError
 from training.container.unreadable import TABLE_NAME, write_table
 from training.formats.decode import Pixels, UnreadableError
 from training.formats.detector import Detector
 from training.formats.errors import DataError
-from training.formats.faces import UnusableError, cut
+from training.formats.faces import Cut, UnusableError, cut
 from training.formats.landmarks import Landmarks, read_landmarks
 from training.formats.listing import TABLE_SUFFIXES, Listing, only_table
 
@@ -37,15 +38,25 @@ class Alignment:
     mark: str
     landmarks: Landmarks | None = None
     detector: Detector | None = None
+    finds: Finds | None = None  # of the detector
 
     def face(self, file: str, data: bytes) -> Pixels:
         """The face of an image. Raises UnreadableError, and of that UnalignedError; from any thread."""
-        name = self.landmarks.name_of(file) if self.landmarks else None
-        said = self.landmarks.faces[name] if self.landmarks and name is not None else None
         try:
-            return np.asarray(cut(data, said, self.detector).face)
+            return np.asarray(self._cut(file, data).face)
         except UnusableError as error:
             raise UnalignedError(f"cannot be aligned: {error}") from None
+
+    def _cut(self, file: str, data: bytes) -> Cut:
+        if self.detector and self.finds:
+            return self.finds.cut(data, self.detector)
+        name = self.landmarks.name_of(file) if self.landmarks else None
+        return cut(data, self.landmarks.faces[name] if self.landmarks and name is not None else None, None)
+
+    def keep(self) -> None:
+        """Writes down what the detector found."""
+        if self.finds:
+            self.finds.keep()
 
     def knows(self, files: Sequence[str]) -> bool:
         """Whether it can tell where the face is in any of these."""
@@ -71,10 +82,11 @@ def tell_unused(
         log(f"landmarks_without_image={len(unused)}: listed in output/data/{TABLE_NAME}")
 
 
-def from_channels(landmarks: Path, detector: Path | None) -> Alignment | None:
+def from_channels(landmarks: Path, detector: Path | None, finds: Callable[[str], Finds]) -> Alignment | None:
     """How a job's faces are aligned; None where its images are aligned faces.
 
-    landmarks: the channel's folder; detector: a file of the weights channel. Raises TrainingError.
+    landmarks: the channel's folder; detector: a file of the weights channel; finds: opens what a detector of
+    this digest has found. Raises TrainingError.
     """
     table = _table_in(landmarks)
     if table and detector:
@@ -86,8 +98,9 @@ def from_channels(landmarks: Path, detector: Path | None) -> Alignment | None:
         if table:
             return Alignment("landmarks", f"landmarks {_digest(table)}", read_landmarks(table))
         if detector:
-            found = Detector(detector, _session)
-            return Alignment("detector", f"detector {_digest(detector)}", detector=found)
+            digest = _digest(detector)
+            network = Detector(detector, _session)
+            return Alignment("detector", f"detector {digest}", None, network, finds(digest))
     except DataError as error:
         name = CHANNEL if table else "weights"
         raise TrainingError(f"channels.{name}: {error}") from None

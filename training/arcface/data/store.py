@@ -303,7 +303,11 @@ def _decode_share(
         return reasons
 
     found: dict[int, str] = {}
-    with ThreadPoolExecutor(decoding.threads) as pool:
-        for reasons in pool.map(decode_some, _parts(len(share), decoding.threads)):
-            found |= reasons
+    try:
+        with ThreadPoolExecutor(decoding.threads) as pool:
+            for reasons in pool.map(decode_some, _parts(len(share), decoding.threads)):
+                found |= reasons
+    finally:
+        if decoding.alignment:
+            decoding.alignment.keep()  # when it is told to stop, too
     return found
