@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from facetrain.by_hand import sdk
 from facetrain.by_hand.image import region_of, repository_of
-from facetrain.by_hand.order import ALGORITHM, Checked
+from facetrain.by_hand.order import Checked
 from facetrain.client import Connection, code, discover, explain
 from facetrain.errors import InputError, OperationError
 from training.jobs.platform import Platform
@@ -75,7 +75,7 @@ def _by_hand(checked: Checked, role_arn: str, region: str | None) -> Platform:
         region=region or "",
         account=match[1] if match else "",
         role_arn=role_arn,
-        images={ALGORITHM: checked.image},
+        images={checked.algorithm: checked.image},
         inputs_bucket=checked.location.bucket,
         outputs_bucket=checked.results.bucket,
         job_prefix=checked.order.base_job_name,
@@ -86,7 +86,12 @@ def _by_hand(checked: Checked, role_arn: str, region: str | None) -> Platform:
 def _deployed(checked: Checked, deployed: Platform) -> Platform:
     """A deployment's role reads, writes, pulls and runs only what is the deployment's."""
     _check_region(checked.image, deployed.region)
-    own = repository_of(deployed.images[ALGORITHM])
+    if checked.algorithm not in deployed.images:
+        raise InputError.because(
+            "--algorithm",
+            f'deployment "{deployed.stage}" has no image for {checked.algorithm}: name a --role',
+        )
+    own = repository_of(deployed.images[checked.algorithm])
     if repository_of(checked.image) != own:
         raise InputError.because(
             "--role",
@@ -100,7 +105,7 @@ def _deployed(checked: Checked, deployed: Platform) -> Platform:
             f"s3://{deployed.outputs_bucket}/ alone",
         )
     prefix = f"{deployed.job_prefix}-{checked.order.base_job_name}"
-    return dataclasses.replace(deployed, images={ALGORITHM: checked.image}, job_prefix=prefix)
+    return dataclasses.replace(deployed, images={checked.algorithm: checked.image}, job_prefix=prefix)
 
 
 def _check_region(image: str, region: str | None) -> None:

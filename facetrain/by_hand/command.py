@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facetrain.by_hand.order import BASE_JOB_NAME, Order
+from facetrain.by_hand.order import ALGORITHM, Order, default_name
 from facetrain.cli import output
 from facetrain.cli.options import DEFAULT_STAGE, AsJson, Cloud, Local, Stage
+from training.jobs.algorithms import ALGORITHMS
 
 if TYPE_CHECKING:
     from facetrain.by_hand.start import Job
@@ -37,10 +38,15 @@ def _option(metavar: str, text: str) -> Any:
 @app.command()
 def training_job(
     *,
+    algorithm: Annotated[
+        str, typer.Option(metavar="NAME", help=f"What is trained: {' or '.join(ALGORITHMS)}.")
+    ] = ALGORITHM,
     images: Annotated[
         str | None, _option("S3", "The pictures: a folder a person, or as --labels says. Needed.")
     ] = None,
-    labels: Annotated[str | None, _option("S3", "A table of who is on which picture.")] = None,
+    labels: Annotated[
+        str | None, _option("S3", "A table of who is on which picture; the folder of YOLO's label files.")
+    ] = None,
     landmarks: Annotated[str | None, _option("S3", "A table of where the eyes, nose and mouth are.")] = None,
     cfg: Annotated[
         str | None, _option("S3", "The folder of train-args.json; else INPUTS/input/data/cfg/.")
@@ -95,8 +101,8 @@ def training_job(
         _option("KEY=VALUE", "Of the data's basis, such as legal_basis=consent; may be given many times."),
     ] = None,
     base_job_name: Annotated[
-        str, typer.Option(metavar="NAME", help="What the job's name begins with.")
-    ] = BASE_JOB_NAME,
+        str | None, _option("NAME", f"What the job's name begins with; else {default_name(ALGORITHM)}.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the job to its end.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the request and send nothing.")] = False,
     as_json: AsJson = False,
@@ -128,9 +134,10 @@ def training_job(
         role,
         tuple(settings or ()),
         _named(resources),
-        base_job_name,
+        default_name(algorithm) if base_job_name is None else base_job_name,
         tuple(governance or ()),
         input_mode,
+        algorithm,
     )
     with output.refusals(as_json):
         aws, stage = _connection(local, cloud, stage, dry_run)

@@ -9,7 +9,7 @@ from typing import Any
 
 from facetrain.by_hand import order as orders
 from facetrain.by_hand.inputs import IN_INPUTS, README, RESULTS, channels_in
-from facetrain.by_hand.order import ALGORITHM, Order
+from facetrain.by_hand.order import Order
 from facetrain.client import Connection
 from facetrain.errors import InputError
 from facetrain.storage import Store
@@ -50,13 +50,13 @@ class LocalJob:
 
 def check(order: Order, connection: Connection, now: dt.datetime) -> LocalJob:
     """Raises InputError with everything that is wrong. S3 is asked only of an inputs folder that is there."""
-    problems = orders.check_name(order.base_job_name) + _useless(order)
+    problems = orders.check_name(order.base_job_name) + orders.check_algorithm(order) + _useless(order)
     named = _in_inputs(order, connection, problems) | dict(order.channels)
     channels = {name: _place(text, f"--{name}", problems) for name, text in named.items()}
     if "images" not in channels:
         problems.append(Problem("--images", "is missing: name the folder of pictures, here or in S3"))
     output = _output(order, problems)
-    settings = orders.checked_settings(order.settings, problems)
+    settings = orders.checked_settings(order, problems)
     basis = orders.checked_governance(order.governance, problems)
     problems += orders.named(governance.check(basis, (), now.timestamp()))
     image = orders.checked_image(order.image, problems)
@@ -126,8 +126,8 @@ def _request(
     }
     results = str(output if isinstance(output, S3Uri) else NOWHERE)
     platform = dataclasses.replace(
-        Platform.example(), images={ALGORITHM: image}, results=results, kms_key_arn=None
+        Platform.example(), images={order.algorithm: image}, results=results, kms_key_arn=None
     )
     dataset = Path(order.inputs or order.channels["images"]).name or order.base_job_name
-    manifest = Manifest(NOWHERE, dataset, ALGORITHM, uris, settings, Resources(), basis)
+    manifest = Manifest(NOWHERE, dataset, order.algorithm, uris, settings, Resources(), basis)
     return build_request(manifest, platform, order.base_job_name) | {"ResourceConfig": MACHINE}

@@ -15,11 +15,11 @@ from training.jobs import contract
 from training.jobs.algorithms import ALGORITHMS
 from training.jobs.contract import FILE_MODE
 from training.jobs.manifest import as_folder, check_input_mode
-from training.jobs.problems import Problem, ProblemsError
+from training.jobs.problems import Problem, ProblemsError, did_you_mean
 from training.jobs.resources import Resources, resources_of
 from training.jobs.uri import S3Uri
 
-ALGORITHM = "arcface"
+ALGORITHM = next(iter(ALGORITHMS))  # where none is named
 BASE_JOB_NAME = "face-training"
 _JOB_NAME = re.compile(contract.JOB_NAME_PATTERN)
 _OPTIONS = {
@@ -55,6 +55,7 @@ class Order:
     base_job_name: str = BASE_JOB_NAME
     governance: tuple[str, ...] = ()  # as key=value
     input_mode: str | None = None
+    algorithm: str = ALGORITHM
 
 
 @dataclass(frozen=True)
@@ -92,21 +93,25 @@ class Checked:
     def input_mode(self) -> str:
         return self.order.input_mode or FILE_MODE
 
+    @property
+    def algorithm(self) -> str:
+        return self.order.algorithm
+
     def resources(self, defaults: Resources) -> Resources:
         return resources_of(self.order.resources, defaults)[0]
 
 
 def check(order: Order) -> Checked:
     """Raises InputError with everything that is wrong, each problem with its option."""
-    problems = check_name(order.base_job_name)
+    problems = check_name(order.base_job_name) + check_algorithm(order)
     channels = {name: address(text, f"--{name}", problems) for name, text in order.channels.items()}
-    missing = [name for name in ALGORITHMS[ALGORITHM].required_channels if name not in channels]
+    missing = [name for name in contract.REQUIRED_CHANNELS if name not in channels]
     problems += [
         Problem(f"--{name}", f"is missing: name the S3 folder, such as {_like(name)}") for name in missing
     ]
     inputs = folder(order.inputs, "--inputs", problems)
     output = folder(order.output, "--output", problems)
-    settings = checked_settings(order.settings, problems)
+    settings = checked_settings(order, problems)
     governance = checked_governance(order.governance, problems)
     image = checked_image(order.image, problems)
     problems += named(resources_of(order.resources, Resources())[1])
@@ -120,6 +125,24 @@ def check(order: Order) -> Checked:
 def job_name(base: str, now: dt.datetime) -> str:
     """`face-training-20260630-093000`: every run of the command starts a job of its own."""
     return f"{base}-{now:%Y%m%d-%H%M%S}"
+
+
+def default_name(algorithm: str) -> str:
+    """What the names of its jobs begin with, where nothing else is said."""
+    return BASE_JOB_NAME if algorithm == ALGORITHM else f"{algorithm}-training"
+
+
+def check_algorithm(order: Order) -> list[Problem]:
+    """Whether there is such an algorithm, and it has the channels that are named."""
+    if order.algorithm not in ALGORITHMS:
+        hint = did_you_mean(order.algorithm, ALGORITHMS)
+        return [Problem("--algorithm", f'"{order.algorithm}" is not known{hint}')]
+    own = ALGORITHMS[order.algorithm].channels
+    return [
+        Problem(f"--{name}", f"{order.algorithm} has no such channel{did_you_mean(name, own)}")
+        for name in order.channels
+        if name not in own
+    ]
 
 
 def check_name(base: str) -> list[Problem]:
@@ -140,10 +163,10 @@ def checked_image(given: str | None, problems: list[Problem]) -> str:
         return ""
 
 
-def checked_settings(settings: tuple[str, ...], problems: list[Problem]) -> dict[str, Any]:
+def checked_settings(order: Order, problems: list[Problem]) -> dict[str, Any]:
     """The hyperparameters of `--set`; what is wrong with them is added to `problems`."""
     try:
-        return hyperparameters(ALGORITHM, settings)
+        return hyperparameters(order.algorithm, order.settings)
     except InputError as error:
         problems += error.problems
         return {}

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from facetrain import jobs
 from facetrain.by_hand import account, sdk
 from facetrain.by_hand.inputs import IN_INPUTS, channel, channels_in
-from facetrain.by_hand.order import ALGORITHM, Checked, job_name, named, refused
+from facetrain.by_hand.order import Checked, job_name, named, refused
 from facetrain.client import Connection, Deployment, explain, is_missing
 from facetrain.errors import InputError, OperationError
 from facetrain.storage import Store
@@ -89,7 +89,7 @@ def job_of(checked: Checked, platform: Platform, now: dt.datetime, *, forgotten:
     manifest = Manifest(
         checked.location,
         checked.dataset,
-        ALGORITHM,
+        checked.algorithm,
         checked.channels,
         checked.hyperparameters,
         governance.within_basis(resources, checked.governance, seconds),

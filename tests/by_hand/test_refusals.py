@@ -43,6 +43,18 @@ def test_all_mistakes_are_told_at_once_by_their_options(training_job: TrainingJo
     assert 'did you mean "ml.g6.xlarge"' in said[8]
 
 
+def test_an_algorithm_and_its_channels_and_hyperparameters_are_checked_together(
+    training_job: TrainingJob,
+) -> None:
+    (said,) = refused(training_job, *ORDER, "--algorithm", "yolo5")
+    assert said == '--algorithm: "yolo5" is not known (did you mean "yolov5"?)'
+    said, knob = refused(
+        training_job, *ORDER, "--algorithm", "yolov5", "--landmarks", "s3://team/l.csv", "--set", "margin=1"
+    )
+    assert said.startswith("--landmarks: yolov5 has no such channel (known: images, labels, cfg, weights)")
+    assert knob.startswith("--set margin=1: no such hyperparameter")
+
+
 def test_problems_are_data_too_with_json(training_job: TrainingJob) -> None:
     ran = training_job("--images", "faces", "--json")
     assert ran.code == 2

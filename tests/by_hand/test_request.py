@@ -150,3 +150,22 @@ def test_a_dry_run_needs_no_account(training_job: TrainingJob, monkeypatch: pyte
     assert set(channels_of(json.loads(ran.out))) == {"images", "cfg", "weights"}
     assert "the one shown is made up" in ran.err
     assert "cfg and weights are assumed" in ran.err
+
+
+def test_a_detectors_request_names_its_algorithm_knobs_and_metrics(training_job: TrainingJob) -> None:
+    order = ("--algorithm", "yolov5", *ORDER, "--labels", "s3://team/labels", "--set", "image_size=320")
+    request = training_job.dry(*order)
+    assert request["HyperParameters"] == {"algorithm": "yolov5", "image_size": "320"}
+    assert channels_of(request)["labels"] == "s3://team/labels/"
+    names = {metric["Name"] for metric in request["AlgorithmSpecification"]["MetricDefinitions"]}
+    assert "validation:map50_95" in names
+    assert request["TrainingJobName"].startswith("yolov5-training-2")
+
+
+def test_a_detector_learns_nobody_and_gets_no_deletion_list(
+    training_job: TrainingJob, account: Account
+) -> None:
+    account.deployed = True
+    account.put(f"{DEPLOYED.deletion_list.bucket}/{DEPLOYED.deletion_list.key}")
+    order = ("--algorithm", "yolov5", *ORDER[2:], "--image", DEPLOYED.images["yolov5"])
+    assert set(channels_of(training_job.dry(*order))) == {"images", "cfg"}

@@ -49,6 +49,7 @@ class Algorithm:
     metrics: tuple[Metric, ...]
     channels: tuple[str, ...] = contract.CHANNELS
     required_channels: tuple[str, ...] = contract.REQUIRED_CHANNELS
+    identities: bool = True  # whether it learns who is on a picture
 
 
 _NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
@@ -253,6 +254,10 @@ YOLOV5_METRICS = (
 ALGORITHMS: Mapping[str, Algorithm] = {
     "arcface": Algorithm("arcface", ARCFACE_KNOBS, ARCFACE_METRICS),
     "yolov5": Algorithm(
-        "yolov5", YOLOV5_KNOBS, YOLOV5_METRICS, channels=("images", "labels", "cfg", "weights")
+        "yolov5",
+        YOLOV5_KNOBS,
+        YOLOV5_METRICS,
+        channels=("images", "labels", "cfg", "weights"),
+        identities=False,
     ),
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from training.jobs import contract
+from training.jobs.algorithms import ALGORITHMS
 from training.jobs.resources import Resources
 from training.jobs.uri import S3Uri
 
@@ -64,7 +65,8 @@ class Platform:
             account=account,
             role_arn=f"arn:aws:iam::{account}:role/facetrain-{stage}-training",
             images={
-                "arcface": f"{account}.dkr.ecr.{region}.amazonaws.com/facetrain-{stage}/arcface:{'0' * 64}"
+                name: f"{account}.dkr.ecr.{region}.amazonaws.com/facetrain-{stage}/{name}:{'0' * 64}"
+                for name in ALGORITHMS
             },
             inputs_bucket=f"facetrain-{stage}-inputs",
             outputs_bucket=f"facetrain-{stage}-outputs",

@@ -46,10 +46,10 @@ def build_request(
 ) -> dict[str, Any]:
     """Exactly the keyword arguments of CreateTrainingJob. Raises RequestError where a limit is broken.
 
-    forgotten: whether the deployment has a deletion list, which the job then gets as a channel.
+    forgotten: whether the deployment has a deletion list; a job that learns identities gets it as a channel.
     """
     channels = dict(manifest.channels)
-    if forgotten:
+    if forgotten and ALGORITHMS[manifest.algorithm].identities:
         channels[contract.FORGOTTEN_CHANNEL] = platform.deletion_list.folder
     request: dict[str, Any] = {
         "TrainingJobName": job_name,
