@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from facetrain.client import TERMINAL, Deployment, code
 from facetrain.errors import InputError, OperationError
+from facetrain.forgetting import marks
 from training.jobs import contract
 
 POLL_SECONDS = 2.0
@@ -65,7 +66,13 @@ def recent(deployment: Deployment, limit: int, status: str | None = None) -> lis
     arguments = {"StatusEquals": status} if status else {}
     names = list(islice(_names(deployment, **arguments), limit))
     with ThreadPoolExecutor(_DESCRIBING_AT_ONCE) as pool:
-        return [summary(job) for job in pool.map(lambda name: describe(deployment, name), names)]
+        return list(pool.map(lambda name: shown(deployment, name), names))
+
+
+def shown(deployment: Deployment, name: str) -> dict[str, Any]:
+    """The summary of one job. forgotten: what to say where its model learnt from somebody to be forgotten."""
+    job = describe(deployment, name)
+    return summary(job) | {"forgotten": marks.of_job(deployment.s3, job)}
 
 
 def describe(deployment: Deployment, name: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from facetrain.errors import InputError, OperationError
 from training import jobs
+from training.jobs import contract
 from training.jobs.uri import S3Uri
 
 # Of the extra `trainer`.
@@ -46,8 +47,21 @@ def verify(
             _here(place, address, Path(folder, place), s3, say)
             for place, address in (("MODEL", model), ("SET", chosen), ("--images", images))
         ]
+        if forgotten := _forgotten(model, here[0], s3):
+            say(f"{model} {forgotten}")
         found = _evaluated([str(path) for path in here if path], max_unreadable, images=images is not None)
     return found | {"model": model, "set": chosen}  # as they were named, not where they were fetched to
+
+
+def _forgotten(model: str, here: Path | None, s3: Callable[[], Any]) -> str | None:
+    """What is to be said of a model that learnt from somebody who must be forgotten, if that is known."""
+    from facetrain.forgetting import archives, marks  # noqa: PLC0415 - they bring boto3, as above
+
+    found = archives.note_in(here) if here else None
+    if found or "://" not in model or contract.OUTPUTS_PREFIX not in model:
+        return found
+    folder = S3Uri.parse(f"{model.rpartition('/output/')[0]}/")
+    return marks.of_folder(s3(), folder) if folder.key.startswith(contract.OUTPUTS_PREFIX) else None
 
 
 def _evaluated(paths: list[str], max_unreadable: float, images: bool) -> dict[str, Any]:

@@ -50,21 +50,24 @@ def list_jobs(
     output.put_table(
         ("name", "status", "secondary", "started", "duration", "dataset"), [_row(job) for job in found]
     )
+    for job in found:
+        _warn(job)
 
 
 def show(
     job: Job, *, as_json: AsJson = False, stage: Stage = None, local: Local = False, cloud: Cloud = None
 ) -> None:
     """Show one job: its state, times, metrics, and where its model is."""
-    from facetrain.jobs import describe, resolve, summary
+    from facetrain.jobs import resolve, shown
 
     with output.refusals(as_json):
         deployed = deployment(local, cloud, stage)
-        found = summary(describe(deployed, resolve(deployed, job)))
+        found = shown(deployed, resolve(deployed, job))
     if as_json:
         output.put_json(found)
     else:
         _put(found)
+        _warn(found)
 
 
 def logs(
@@ -126,6 +129,11 @@ def _put_line(line: "LogLine", as_json: bool) -> None:
     import json
 
     output.put(json.dumps(dataclasses.asdict(line)) if as_json else f"{line.host}  {line.message}")
+
+
+def _warn(job: Mapping[str, Any]) -> None:
+    if job["forgotten"]:
+        output.say(f"{job['name']}: its model {job['forgotten']}")
 
 
 def _row(job: Mapping[str, Any]) -> list[str]:

@@ -34,16 +34,20 @@ def report(
 ) -> None:
     """Fetch a finished job's report and open it in the browser."""
     from facetrain import reports
-    from facetrain.jobs import resolve
+    from facetrain.forgetting import marks
+    from facetrain.jobs import describe, resolve
 
     with output.refusals(as_json):
         deployed = deployment(local, cloud, stage)
         name = resolve(deployed, job) if job else reports.newest(deployed)
     path = reports.fetch(deployed, name, output_folder)
+    forgotten = marks.of_job(deployed.s3, describe(deployed, name))
     if as_json:
-        output.put_json({"job": name, "report": str(path)})
+        output.put_json({"job": name, "report": str(path), "forgotten": forgotten})
     else:
         output.put(str(path))
+    if forgotten:
+        output.say(f"{name}: its model {forgotten}")
     if show and not _open(path):
         output.say("no browser could be started here: open the file with one")
 

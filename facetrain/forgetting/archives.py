@@ -15,7 +15,7 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from facetrain.forgetting import centres, tables
@@ -84,6 +84,23 @@ def look(archive: BinaryIO, person: Named) -> Seen:
             found += [name] if _without(name, data, person)[1] else []
     lineage = lineage if isinstance(lineage, dict) else {}
     return Seen(classes.rows, classes.numbers, tuple(found), pictures, told, lineage)
+
+
+def note_in(model: Path) -> str | None:
+    """What a model on this machine, a folder or an archive, says of itself; None where that is nothing."""
+    try:
+        if model.is_dir():
+            text = (model / NOTE).read_bytes() if (model / NOTE).is_file() else b"{}"
+        elif model.name.endswith(SUFFIXES):
+            with model.open("rb") as archive:
+                notes = (file.read() for member, file in _members(archive) if file and member.name == NOTE)
+                text = next(notes, b"{}")
+        else:
+            return None
+        said = json.loads(text).get("what")
+    except DAMAGED:
+        return None  # who reads the model will say what is wrong with it
+    return said if isinstance(said, str) else None
 
 
 def rewrite(archive: BinaryIO, new: BinaryIO, person: Named, seen: Seen, note: Mapping[str, Any]) -> None:

@@ -8,13 +8,13 @@ a run that is killed leaves it, and the next one knows by it what is left to do.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from facetrain.client import is_missing
+from facetrain.client import code, is_missing
 from training.jobs.contract import FORGOTTEN_NAME
 from training.jobs.uri import S3Uri
 
@@ -62,6 +62,25 @@ def add(s3: Any, folder: S3Uri, mark: Mark) -> bool:
     body = json.dumps({"schema": SCHEMA, "forgotten": entries}, indent=1).encode() + b"\n"
     s3.put_object(Bucket=place.bucket, Key=place.key, Body=body, ContentType="application/json")
     return True
+
+
+def of_job(s3: Any, job: Mapping[str, Any]) -> str | None:
+    """What is told of one DescribeTrainingJob answer's model; None where there is nothing to tell.
+
+    To who may not read the outputs nothing can be told.
+    """
+    outputs = S3Uri.parse(job["OutputDataConfig"]["S3OutputPath"].rstrip("/") + "/")
+    return of_folder(s3, outputs.join(f"{job['TrainingJobName']}/"))
+
+
+def of_folder(s3: Any, folder: S3Uri) -> str | None:
+    """The same of a job's folder."""
+    try:
+        return sentence(read(s3, folder))
+    except ClientError as error:
+        if code(error) in {"AccessDenied", "403"}:
+            return None
+        raise
 
 
 def sentence(marks: Sequence[Mark]) -> str | None:

@@ -75,7 +75,8 @@ def test_without_a_name_it_is_the_newest_jobs(
     del jobs[RUNNING]
     put(aws, DONE, archive(report__html=PAGE))
     ran = facetrain("report", "--no-open", "--json", "--output", tmp_path)
-    assert json.loads(ran.out) == {"job": DONE, "report": str(tmp_path / f"{DONE}.html")}
+    path = tmp_path / f"{DONE}.html"
+    assert json.loads(ran.out) == {"job": DONE, "report": str(path), "forgotten": None}
 
 
 @pytest.mark.usefixtures("jobs")
