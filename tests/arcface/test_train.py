@@ -183,9 +183,9 @@ def test_every_wrong_hyperparameter_is_told_at_once(tmp_path: Path) -> None:
     assert "hyperparameters.batch_size: 0 is out of range" in text
 
 
-def test_another_algorithm_is_refused(tmp_path: Path) -> None:
-    write_job(tmp_path, {"algorithm": "yolov5"})
-    assert failure(tmp_path) == 'hyperparameters.algorithm: this image trains arcface, not "yolov5"'
+def test_an_algorithm_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    write_job(tmp_path, {"algorithm": "yolo"})
+    assert failure(tmp_path) == 'hyperparameters.algorithm: this image trains arcface and yolov5, not "yolo"'
 
 
 def test_train_args_that_are_not_json_are_refused(tmp_path: Path) -> None:
