@@ -10,13 +10,16 @@ from threading import Event
 from botocore.exceptions import BotoCoreError, ClientError
 
 from facetrain.client import explain
+from facetrain.datasets.index import INDEX_NAME, Index, read_index
 from facetrain.errors import InputError, OperationError
 from facetrain.folder import File, Folder
 from facetrain.patience import Patience
 from facetrain.storage import Store
 from facetrain.uploads import AT_ONCE, Uploads
+from training.formats.errors import DataError
 from training.jobs import contract, manifest
 from training.jobs.platform import Platform
+from training.jobs.problems import Problem
 from training.jobs.request import job_name, model_artifact
 from training.jobs.uri import S3Uri
 
@@ -29,7 +32,8 @@ class Plan:
     folder: Folder
     manifest: manifest.Manifest
     held: Mapping[str, int]  # key and size of what S3 holds in the dataset's folder
-    people: Mapping[str, int]  # pictures of each identity; empty where a table names them
+    people: Mapping[str, int]  # pictures of each identity; empty where a table or shards name them
+    packed: Index | None = None  # what `dataset pack` wrote of the shards
 
     @property
     def bytes(self) -> int:
@@ -43,6 +47,19 @@ class Plan:
         channels = tuple(uri.key for uri in self.manifest.channels.values() if uri.bucket == base.bucket)
         others = [key for key in self.held if key.removeprefix(base.key) not in mine]
         return sorted(key for key in others if key.startswith(channels))
+
+    @property
+    def training(self) -> str:
+        """What will train, and on what: in a few words."""
+        resources, named = self.manifest.resources, self.manifest.hyperparameters
+        settings = "".join(f"{name}={value} " for name, value in named.items())
+        machines = f"{resources.instance_count} x " if resources.instance_count > 1 else ""
+        spare = "spot, " if resources.spot else ""
+        how = {contract.FILE_MODE: "copied to its disk first", contract.FAST_FILE_MODE: "read from S3"}
+        return (
+            f"{self.manifest.algorithm} {settings}on {machines}{resources.instance_type} "
+            f"({spare}{resources.max_runtime_hours:g} h at the most), images {how[self.manifest.input_mode]}"
+        )
 
     def uri(self, file: File) -> S3Uri:
         return S3Uri(self.location.bucket, self.location.folder.key + file.key)
@@ -73,10 +90,12 @@ def plan(folder: Folder, name: str, platform: Platform, store: Store | None) -> 
     _check_channels(parsed, location.folder, folder, store)
     prefix = parsed.channels["images"].key.removeprefix(location.folder.key)
     people = {} if "labels" in parsed.channels else folder.people(prefix)
-    if len(people) == 1:
-        problem = f'holds one identity ("{next(iter(people))}"): telling people apart takes at least 2'
+    packed = _packed(folder, prefix)
+    if len(people) == 1 or (packed and packed.identities == 1):
+        named = f' ("{next(iter(people))}")' if people else ""
+        problem = f"holds one identity{named}: telling people apart takes at least 2"
         raise InputError.because("channels.images", problem)
-    return Plan(location, folder, parsed, held, people)
+    return Plan(location, folder, parsed, held, people, packed)
 
 
 def push(
@@ -121,6 +140,28 @@ def push(
         sum(file.size for file in new) - sum(found),
         sum(found),
     )
+
+
+def _packed(folder: Folder, prefix: str) -> Index | None:
+    """What packed shards hold, by their index. Raises InputError where files are not those that it lists."""
+    (found, *_) = [*folder.below(prefix + INDEX_NAME), None]
+    try:
+        index = read_index(found.path.parent) if found else None
+    except DataError as error:
+        raise InputError.because("channels.images", str(error)) from None
+    sizes = {file.key.removeprefix(prefix): file.size for file in folder.below(prefix)}
+    wrong = [
+        Problem(f"{prefix}{one.name}", f"{_said(sizes.get(one.name))} where {INDEX_NAME} says {one.bytes:,}")
+        for one in (index.files() if index else ())
+        if sizes.get(one.name) != one.bytes
+    ]
+    if wrong:
+        raise InputError([*wrong, Problem(f"{prefix}{INDEX_NAME}", "copy or pack the dataset once more")])
+    return index
+
+
+def _said(size: int | None) -> str:
+    return "is missing" if size is None else f"has {size:,} bytes"
 
 
 def _check_channels(parsed: manifest.Manifest, base: S3Uri, folder: Folder, store: Store | None) -> None:

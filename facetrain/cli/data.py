@@ -165,8 +165,11 @@ def _tell(started: "Started") -> None:
 def _announce(planned: "Plan") -> None:
     people = planned.people
     who = f"{len(people)} identities, " if people else ""
+    if planned.packed:
+        who = f"{planned.packed.images} images of {planned.packed.identities} identities, "
     files = len(planned.folder.files)
     output.say(f"{planned.manifest.dataset}: {who}{files} files, {output.size(planned.bytes)}")
+    output.say(f"trains: {planned.training}")
     single = [name for name, pictures in people.items() if pictures == 1]
     if single:
         output.say(

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from facetrain.datasets.pack import pack
 from facetrain.storage import sha256_of
 from tests.cli.conftest import PLATFORM, Facetrain
 from tests.cli.fake_aws import FakeAws, Object
+from tests.datasets.faces import encoded, put
 from training.jobs.request import job_name, model_artifact
 from training.jobs.uri import S3Uri
 
@@ -116,6 +118,37 @@ def test_packed_images_are_read_from_s3_as_they_are_trained_on(
     assert manifest_in(aws)["input_mode"] == "FastFile"
     assert facetrain("dataset", "push", tmp_path, "staff", "--input-mode", "File").code == 0
     assert manifest_in(aws)["input_mode"] == "File"
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    for number in range(4):
+        put(tmp_path / "faces" / f"id{number % 2}" / f"{number}.png", encoded(number))
+    pack(tmp_path / "faces", tmp_path / "packed")
+    return tmp_path / "packed"
+
+
+def test_packed_images_are_counted_by_their_index(facetrain: Facetrain, packed: Path) -> None:
+    ran = facetrain("dataset", "push", packed, "staff", "--dry-run", "--set", "epochs=3")
+    first, second = ran.err.splitlines()
+    assert first.startswith("staff: 4 images of 2 identities, 3 files, ")
+    assert second.startswith("trains: arcface epochs=3 on ml.g6.xlarge (spot, ")
+    assert second.endswith(", images read from S3")
+
+
+def test_shards_that_are_not_those_of_their_index_are_refused(
+    facetrain: Facetrain, aws: FakeAws, packed: Path
+) -> None:
+    """A copy that was cut short, say: S3 would hold it, and the job would fail."""
+    shard = packed / "000000.tar"
+    size = shard.stat().st_size
+    os.truncate(shard, 700)
+    (packed / "identities.csv").unlink()
+    ran = facetrain("dataset", "push", packed, "staff")
+    assert (ran.code, aws.puts()) == (2, [])
+    assert f"images/000000.tar: has 700 bytes where index.json says {size:,}" in ran.err
+    assert "images/identities.csv: is missing where index.json says" in ran.err
+    assert "images/index.json: copy or pack the dataset once more" in ran.err
 
 
 def test_a_mode_that_there_is_not_is_refused(facetrain: Facetrain, aws: FakeAws, photos: Path) -> None:
@@ -229,7 +262,10 @@ def test_single_pictures_and_empty_files_are_noted(facetrain: Facetrain, photos:
 def test_a_dry_run_sends_nothing(facetrain: Facetrain, aws: FakeAws, photos: Path) -> None:
     ran = facetrain("dataset", "push", photos, "staff", "--dry-run")
     assert (ran.code, aws.puts()) == (0, [])
-    assert ran.err == "staff: 2 identities, 4 files, 20 B\n"
+    assert ran.err.splitlines() == [
+        "staff: 2 identities, 4 files, 20 B",
+        "trains: arcface on ml.g6.xlarge (spot, 24 h at the most), images copied to its disk first",
+    ]
 
 
 def test_hidden_files_stay_here(facetrain: Facetrain, aws: FakeAws, photos: Path) -> None:
