@@ -10,7 +10,7 @@ from typing import Any
 from facetrain.datasets.layout import CELEBA_TABLE
 from facetrain.errors import InputError
 from training.jobs import contract, manifest
-from training.jobs.algorithms import ALGORITHMS, Knob
+from training.jobs.algorithms import ALGORITHMS, Algorithm, Knob
 from training.jobs.config import convert
 from training.jobs.images import IMAGE_SUFFIXES, RECORD_SUFFIX, SHARD_SUFFIX
 from training.jobs.problems import Problem, did_you_mean
@@ -53,20 +53,23 @@ def read_folder(
     settings: Iterable[str] = (),
     governance: Mapping[str, str] | None = None,
     input_mode: str | None = None,
+    algorithm: str | None = None,
 ) -> Folder:
     """Reads a dataset's folder. Raises InputError, with every unusable file at once.
 
     A folder without `images/` is taken for one folder per identity, and these go into `images/`; what is
     named like another channel (labels.csv, cfg/, …) stays beside it. settings: `key=value` hyperparameters
     that are added to the manifest; governance: keys that are added to that block of it; input_mode: how the
-    job gets its images, where not as its manifest says, or as suits them where there is none.
+    job gets its images, where not as its manifest says, or as suits them where there is none; algorithm: the
+    one that the manifest names, where there is no manifest yet.
     """
     found = dict(_walk(directory))
     own = found.pop(contract.MANIFEST_NAME, None)
     document = manifest.decode(_read(own)) if own else None
+    kind = _algorithm(algorithm, document)
     has_images = any(key.startswith("images/") for key in found)
     if not has_images and document is None:
-        found = {key if _channel(key) else f"images/{key}": path for key, path in found.items()}
+        found = {key if _channel(key, kind) else f"images/{key}": path for key, path in found.items()}
     files = _files(found)
     if not files:
         raise InputError.because(
@@ -74,7 +77,7 @@ def read_folder(
         )
     if own and not settings and not governance and not input_mode:
         return Folder(files, _read(own))
-    document = document or _built(found)
+    document = document or _built(found, kind)
     if input_mode:
         document = document | {"input_mode": input_mode}
     return Folder(files, _written(document, settings, governance or {}))
@@ -156,23 +159,36 @@ def _unusable(key: str, path: Path) -> str | None:
     return None
 
 
-def _channel(key: str) -> str | None:
+def _algorithm(named: str | None, document: Mapping[str, Any] | None) -> Algorithm:
+    """The one that a folder without a manifest is for. Raises InputError where its manifest names another."""
+    if named is None:
+        return next(iter(ALGORITHMS.values()))
+    if named not in ALGORITHMS:
+        raise InputError.because("--algorithm", f'"{named}" is not known{did_you_mean(named, ALGORITHMS)}')
+    if document is not None and document.get("algorithm") != named:
+        raise InputError.because(
+            "--algorithm", f"the folder's {contract.MANIFEST_NAME} names another: change it there"
+        )
+    return ALGORITHMS[named]
+
+
+def _channel(key: str, algorithm: Algorithm) -> str | None:
     """The channel that a list of CelebA's is for, or the first part of a path: `labels` of `labels.csv`."""
     if key in CELEBA_TABLES:
         return CELEBA_TABLES[key]
     first = key.partition("/")[0]
     name = first if "/" in key else first.partition(".")[0]
-    return name if name in contract.CHANNELS else None
+    return name if name in algorithm.channels else None
 
 
-def _built(found: Mapping[str, Path]) -> dict[str, Any]:
+def _built(found: Mapping[str, Path], algorithm: Algorithm) -> dict[str, Any]:
     """The least manifest for these files: every channel that is there, everything else by default."""
     channels = {}
     for key in found:
-        if name := _channel(key):
+        if name := _channel(key, algorithm):
             first, slash, _ = key.partition("/")
             channels[name] = first + slash
-    document = {"schema": manifest.SCHEMA_VERSION, "algorithm": next(iter(ALGORITHMS)), "channels": channels}
+    document = {"schema": manifest.SCHEMA_VERSION, "algorithm": algorithm.name, "channels": channels}
     # A few large files need not be copied before training starts. A million small ones would be as many
     # requests, one after another.
     packed = any(key.startswith("images/") and key.lower().endswith(_PACKED) for key in found)
