@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.formats.boxes import read
+from training.formats.boxes import label_of, read
 from training.formats.errors import DataError
 
 
@@ -63,3 +63,15 @@ def test_a_class_beyond_those_that_are_named_is_told_apart() -> None:
 def test_what_is_no_text_is_refused() -> None:
     with pytest.raises(DataError, match="is not UTF-8 text"):
         read(b"\xff\xfe", 1)
+
+
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        ({"train/a.b.txt", "a.b.txt"}, "train/a.b.txt"),
+        ({"a.b.txt"}, "a.b.txt"),  # labels without the folder train
+        ({"train/a.txt"}, None),
+    ],
+)
+def test_a_picture_has_the_label_file_of_its_name(there: set[str], found: str | None) -> None:
+    assert label_of("train/a.b.jpg", there) == found

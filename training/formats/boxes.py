@@ -5,7 +5,7 @@ there is nothing in the picture. A longer row is an outline (x y x y …), whose
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from training.formats.errors import DataError
 
 Boxes = NDArray[np.float32]  # (n, 5): class, x, y, width, height
 
+SMALLEST = 10  # pixels of a picture's side, as YOLOv5 has it
+LEAST_LABELLED = 0.5  # share of the pictures that must have a label file
 COLUMNS = 5
 LEAST_OUTLINE = 7  # a class and three points
 TOLERANCE = 0.01  # tools that draw boxes round outwards; what is beyond the edge is cut off
@@ -27,6 +29,12 @@ class Fault:
     line: int  # 1, 2, …
     message: str
     beyond: bool = False
+
+
+def label_of(picture: str, there: Container[str]) -> str | None:
+    """Of the label files that are there a picture's: below its folders, or without the first of them."""
+    name = f"{picture.rpartition('.')[0]}.txt"
+    return next((one for one in (name, name.partition("/")[2]) if one in there), None)
 
 
 def read(data: bytes, classes: int) -> tuple[Boxes, list[Fault]]:

@@ -14,7 +14,9 @@ from typing import Any
 
 import yaml
 
-from training.container.errors import TrainingError, first_line
+from training.container.errors import TrainingError
+from training.formats import classes
+from training.formats.errors import DataError
 from training.yolov5 import hyperparameters, network
 from training.yolov5.network import Network
 
@@ -49,7 +51,7 @@ def read(folder: Path) -> Cfg:
             document, place = _document(path), f"cfg/{path.relative_to(folder).as_posix()}"
             if network.is_description(document):
                 networks[path.stem] = document
-            elif "names" in document or "nc" in document:
+            elif classes.is_dataset(document):
                 datasets[place] = document
             elif hyperparameters.is_file_of(document):
                 hyps[place] = document
@@ -59,7 +61,10 @@ def read(folder: Path) -> Cfg:
                     f"hyperparameters (lr0, momentum, …): take it out of the cfg channel"
                 )
     place, dataset = _only("datasets", datasets)
-    names = _names(dataset, place) if dataset else ()
+    try:
+        names = classes.names_of(dataset, place) if dataset else ()
+    except DataError as error:
+        raise TrainingError(str(error)) from None
     place, values = _only("sets of hyperparameters", hyps)
     found, unused = hyperparameters.mapped(values, place) if values else ({}, ())
     paths = {role: value for role in ("train", "val") if isinstance(value := dataset.get(role), str)}
@@ -106,22 +111,3 @@ def _only(what: str, found: Mapping[str, Mapping[str, Any]]) -> tuple[str, Mappi
     if len(found) > 1:
         raise TrainingError(f"the cfg channel holds several {what} ({', '.join(found)}): leave one there")
     return next(iter(found.items()), ("", {}))
-
-
-def _names(document: Mapping[str, Any], place: str) -> tuple[str, ...]:
-    """The classes by their numbers, from `names` (a list, or numbers and names) and `nc`."""
-    names, count = document.get("names"), document.get("nc")
-    if names is None and isinstance(count, int) and not isinstance(count, bool) and count > 0:
-        return tuple(f"class{number}" for number in range(count))  # as v6.2 calls them
-    if isinstance(names, Mapping):
-        try:
-            names = [names[number] for number in range(len(names))]
-        except KeyError as error:
-            raise TrainingError(
-                f"{place}: names has no class {first_line(error)}: number them from 0"
-            ) from None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
-        raise TrainingError(f"{place}: names must be a list such as [face], or 0: face for each class")
-    if count is not None and count != len(names):
-        raise TrainingError(f"{place}: nc is {count}, but names has {len(names)}: make them agree")
-    return tuple(map(str, names))

@@ -24,8 +24,6 @@ from training.formats.files import files_below, is_image
 from training.jobs.contract import ContainerPaths
 
 TRAIN, VAL = "train", "val"
-LEAST_LABELLED = 0.5  # share of the pictures that must have a label file
-SMALLEST = 10  # pixels of a picture's side, as YOLOv5 has it
 THREADS = 16  # S3 may be behind the files
 
 
@@ -170,7 +168,7 @@ class _Reader:
                 if image.getexif().get(274, 1) in (5, 6, 7, 8):  # turned by a quarter when it is shown
                     width, height = height, width
                 image.verify()
-            if min(width, height) >= SMALLEST:
+            if min(width, height) >= boxes.SMALLEST:
                 return self._boxes(file), (height, width)
             self.unreadable[file] = f"has {width} x {height} pixels, too few"
         except DataError as error:
@@ -180,7 +178,7 @@ class _Reader:
         return None
 
     def _boxes(self, file: str) -> Boxes:
-        name = self._label_of(file)
+        name = boxes.label_of(file, self.there)
         if name is None:
             self.unlabelled.append(file)
             return np.zeros((0, boxes.COLUMNS), np.float32)
@@ -196,14 +194,6 @@ class _Reader:
             self.beyond.append(sentence)
         return found
 
-    def _label_of(self, file: str) -> str | None:
-        """With the picture's folders, or without the first of them."""
-        name = f"{file.rpartition('.')[0]}.txt"
-        for one in (name, name.partition("/")[2]):
-            if one in self.there:
-                return one
-        return None
-
     def refuse(self, max_unreadable: float, classes: Sequence[str]) -> None:
         """Raises TrainingError for what would train something else than was meant."""
         if self.beyond:
@@ -211,7 +201,7 @@ class _Reader:
                 f"{min(self.beyond)}; {len(self.beyond)} rows are so: name every class in the dataset's YAML "
                 f"(it names {', '.join(classes[:5])}{' …' if len(classes) > 5 else ''}), or mend the labels"
             )
-        if len(self.unlabelled) > (1 - LEAST_LABELLED) * self.total:
+        if len(self.unlabelled) > (1 - boxes.LEAST_LABELLED) * self.total:
             first = min(self.unlabelled)
             raise TrainingError(
                 f"{len(self.unlabelled)} of {self.total} pictures have no label file: for images/{first} "

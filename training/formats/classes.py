@@ -1,0 +1,33 @@
+"""The classes of a detector, as the dataset's YAML of YOLOv5 names them: `nc` and `names`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from training.formats.errors import DataError
+
+
+def is_dataset(document: object) -> bool:
+    """Whether it is a dataset's YAML; a network's has `nc`, too."""
+    if not isinstance(document, Mapping):
+        return False
+    return ("names" in document or "nc" in document) and "backbone" not in document
+
+
+def names_of(document: Mapping[str, Any], place: str) -> tuple[str, ...]:
+    """By their numbers, from `names` (a list, or numbers and names) and `nc`.
+
+    place: the file, for messages. Raises DataError.
+    """
+    names, count = document.get("names"), document.get("nc")
+    if names is None and isinstance(count, int) and not isinstance(count, bool) and count > 0:
+        return tuple(f"class{number}" for number in range(count))  # as v6.2 calls them
+    if isinstance(names, Mapping):
+        missing = next((number for number in range(len(names)) if number not in names), None)
+        if missing is not None:
+            raise DataError(f"{place}: names has no class {missing}: number them from 0")
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
+        raise DataError(f"{place}: names must be a list such as [face], or 0: face for each class")
+    if count is not None and count != len(names):
+        raise DataError(f"{place}: nc is {count}, but names has {len(names)}: make them agree")
+    return tuple(map(str, names))
