@@ -13,11 +13,14 @@ from facetrain.client import explain
 from facetrain.datasets.index import INDEX_NAME, Index, read_index
 from facetrain.errors import InputError, OperationError
 from facetrain.folder import File, Folder
+from facetrain.forgetting import deletion_list
+from facetrain.forgetting.pushing import Kept, without_forgotten
 from facetrain.patience import Patience
 from facetrain.storage import Store
 from facetrain.uploads import AT_ONCE, Uploads
 from training.formats.errors import DataError
 from training.jobs import contract, manifest
+from training.jobs.algorithms import ALGORITHMS
 from training.jobs.platform import Platform
 from training.jobs.problems import Problem
 from training.jobs.request import job_name, model_artifact
@@ -34,6 +37,7 @@ class Plan:
     held: Mapping[str, int]  # key and size of what S3 holds in the dataset's folder
     people: Mapping[str, int]  # pictures of each identity; empty where a table or shards name them
     packed: Index | None = None  # what `dataset pack` wrote of the shards
+    forgotten: str | None = None  # what to say of pictures that stay behind
 
     @property
     def bytes(self) -> int:
@@ -87,15 +91,18 @@ def plan(folder: Folder, name: str, platform: Platform, store: Store | None) -> 
     location = S3Uri(platform.inputs_bucket, f"{contract.INPUTS_PREFIX}{name}/{contract.MANIFEST_NAME}")
     parsed = manifest.parse(folder.document, location, platform, time.time())
     held = dict(store.sizes(location.folder)) if store else {}
+    identities = ALGORITHMS[parsed.algorithm].identities
+    kept = _without_forgotten(folder, name, parsed, store) if store and identities else Kept(folder)
+    folder = kept.folder
     _check_channels(parsed, location.folder, folder, store)
     prefix = parsed.channels["images"].key.removeprefix(location.folder.key)
-    people = {} if "labels" in parsed.channels else folder.people(prefix)
+    people = folder.people(prefix) if identities and "labels" not in parsed.channels else {}
     packed = _packed(folder, prefix)
     if len(people) == 1 or (packed and packed.identities == 1):
         named = f' ("{next(iter(people))}")' if people else ""
         problem = f"holds one identity{named}: telling people apart takes at least 2"
         raise InputError.because("channels.images", problem)
-    return Plan(location, folder, parsed, held, people, packed)
+    return Plan(location, folder, parsed, held, people, packed, kept.note)
 
 
 def push(
@@ -140,6 +147,19 @@ def push(
         sum(file.size for file in new) - sum(found),
         sum(found),
     )
+
+
+def _without_forgotten(folder: Folder, name: str, parsed: manifest.Manifest, store: Store) -> Kept:
+    """What of the folder may be put into S3. Raises InputError where people must be taken out by hand."""
+    base = parsed.location.folder
+    listed, _ = deletion_list.read(store.s3, base.bucket)
+    if listed is None:
+        return Kept(folder)
+    here = {channel: uri.key for channel, uri in parsed.channels.items() if uri.bucket == base.bucket}
+    prefixes = {
+        channel: key.removeprefix(base.key) for channel, key in here.items() if key.startswith(base.key)
+    }
+    return without_forgotten(folder, name, prefixes, listed)
 
 
 def _packed(folder: Folder, prefix: str) -> Index | None:

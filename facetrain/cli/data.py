@@ -170,6 +170,8 @@ def _announce(planned: "Plan") -> None:
     files = len(planned.folder.files)
     output.say(f"{planned.manifest.dataset}: {who}{files} files, {output.size(planned.bytes)}")
     output.say(f"trains: {planned.training}")
+    if planned.forgotten:
+        output.say(f"note: {planned.forgotten}")
     single = [name for name, pictures in people.items() if pictures == 1]
     if single:
         output.say(
