@@ -1,6 +1,6 @@
 """The hyperparameter YAML of YOLOv5 v6.2 (data/hyps/hyp.*.yaml), as this trainer's knobs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from training.jobs.algorithms import ALGORITHMS
@@ -32,7 +32,7 @@ def is_file_of(document: object) -> bool:
 
 
 def mapped(document: Mapping[str, Any], place: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The knobs that the file sets, and a line on each of its names that has no counterpart.
+    """The knobs that the file sets, and a line for each reason why others have no counterpart.
 
     place: the file, for messages. Raises ConfigError with every problem at once.
     """
@@ -44,4 +44,10 @@ def mapped(document: Mapping[str, Any], place: str) -> tuple[dict[str, Any], tup
     ]
     if problems:
         raise ConfigError(problems)
-    return good, tuple(f"{name}: {why}" for name, why in WITHOUT.items() if name in document)
+    return good, tuple(_unused(document))
+
+
+def _unused(document: Mapping[str, Any]) -> Iterator[str]:
+    for reason in dict.fromkeys(WITHOUT.values()):
+        if names := [name for name, why in WITHOUT.items() if why == reason and name in document]:
+            yield f"{', '.join(names)}: {reason}"

@@ -4,7 +4,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,7 +17,6 @@ from training.jobs.contract import ContainerPaths
 from training.yolov5 import cfg, dataset, library
 from training.yolov5.settings import Settings
 
-STRIDE = 32  # pixels of the picture in one of the network's coarsest places
 MOST_WORKERS = 8  # processes that make batches; on processors the trainer makes them itself
 
 
@@ -49,7 +48,7 @@ def launch(
         main.tell(note)
     if len(stack.gpus) > 1:
         main.tell(f"note: yolov5 trains on one GPU: {len(stack.gpus) - 1} of {len(stack.gpus)} lie idle")
-    settings, about = _fitting(Settings.from_config(config)), About.from_environment(environment)
+    settings, about = Settings.from_config(config), About.from_environment(environment)
     device = torch.device("cuda", 0) if stack.gpus else torch.device("cpu")
     stop = Stop().listen()
     with tempfile.TemporaryDirectory(prefix="facetrain-", ignore_cleanup_errors=True) as scratch:
@@ -94,14 +93,6 @@ def train(job: Job, stop: Stop) -> None:
     from training.yolov5.run import Run  # noqa: PLC0415  (ultralytics takes seconds to import)
 
     Run(job, network, data, stop, log).train(started)
-
-
-def _fitting(settings: Settings) -> Settings:
-    """With a size that the network's steps of 32 pixels divide, as YOLOv5 rounds it."""
-    size = -(-settings.image_size // STRIDE) * STRIDE
-    if size != settings.image_size:
-        main.tell(f"note: image_size={size}, for {settings.image_size} is no multiple of {STRIDE}")
-    return replace(settings, image_size=size)
 
 
 def workers(wanted: int, device: torch.device) -> int:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -19,6 +20,7 @@ from training.yolov5.network import Network
 from training.yolov5.samples import Samples
 from training.yolov5.saving import Log, Saver, fingerprint, prepare
 from training.yolov5.schedule import Plan
+from training.yolov5.settings import Settings
 
 
 class Run:
@@ -27,9 +29,9 @@ class Run:
     def __init__(self, job: Job, network: Network, data: Data, stop: Stop, log: Log):
         self.job, self.network, self.classes, self.data = job, network, data.classes, data
         self.stop, self.log = stop, log
-        self.settings, self.device = job.settings, job.device
-        self.workers = workers(self.settings.workers, self.device)
-        settings = self.settings
+        self.device, self.workers = job.device, workers(job.settings.workers, job.device)
+        self.model = build(network, data.classes, job.settings)
+        self.settings = settings = self._fitting()
         self.plan = Plan.make(
             len(data.train), settings.batch_size, settings.epochs, settings.warmup_epochs, settings.max_steps
         )
@@ -39,7 +41,8 @@ class Run:
         paths, settings, log = self.job.paths, self.settings, self.log
         marks = fingerprint(self.network, self.classes, settings, self.data)
         prepare(paths.checkpoints, marks, log, resume=self.job.resume)
-        learner = Learner(self._model(), settings, self.plan, self.device)
+        self._take_weights()
+        learner = Learner(self.model, settings, self.plan, self.device)
         machine = self._describe(learner)
         log(machine)
         log(self._data_line())
@@ -65,14 +68,27 @@ class Run:
         if detection is None and not self.data.reason:
             detection = measuring(self._stop_if_asked)
         outcome = outputs.Outcome(progress, step, detection, machine, time.monotonic() - started)
-        outputs.write(self.job, self.network, self.data, learner.average.ema, outcome, log=log)
+        outputs.write(
+            replace(self.job, settings=settings),
+            self.network,
+            self.data,
+            learner.average.ema,
+            outcome,
+            log=log,
+        )
         log(f"model written to {paths.model} seconds={time.monotonic() - started:.1f}")
 
-    def _model(self) -> nn.Module:
-        model: nn.Module = build(self.network, self.classes, self.settings)
+    def _fitting(self) -> Settings:
+        """With a size that the network's coarsest step divides, as YOLOv5 rounds it."""
+        stride, wanted = int(self.model.stride.max()), self.job.settings.image_size
+        size = -(-wanted // stride) * stride
+        if size != wanted:
+            self.log(f"note: image_size={size}, for {wanted} is no multiple of {stride}")
+        return replace(self.job.settings, image_size=size)
+
+    def _take_weights(self) -> None:
         if file := weights.choose(self.job.paths.channel("weights"), self.settings.pretrained):
-            self.log(weights.load_into(model, weights.read(file), self.classes))
-        return model
+            self.log(weights.load_into(self.model, weights.read(file), self.classes))
 
     def _measure(self, network: nn.Module, check: Callable[[], None]) -> Detection:
         samples = Samples(self.data.val, self.classes, self.settings, changed=False)
