@@ -10,6 +10,7 @@ import typer
 
 from facetrain.cli import dataset_check, dataset_pack, dataset_prepare, output
 from facetrain.cli.options import AsJson, Cloud, Local, Stage, connection, deployment
+from training.jobs.algorithms import ALGORITHMS
 
 if TYPE_CHECKING:
     from facetrain.dataset import Plan, Pushed
@@ -96,6 +97,15 @@ def push(
             show_default=False,
         ),
     ] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"What is trained where the folder has no manifest: {' or '.join(ALGORITHMS)}.  "
+            f"[default: {next(iter(ALGORITHMS))}]",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and upload nothing.")] = False,
     as_json: AsJson = False,
     stage: Stage = None,
@@ -110,7 +120,7 @@ def push(
 
     with output.refusals(as_json):
         check_dataset_name(name, "NAME")
-        folder = read_folder(directory, settings or [], block(governance or []), input_mode)
+        folder = read_folder(directory, settings or [], block(governance or []), input_mode, algorithm)
         deployed = deployment(local, cloud, stage)
         store = Store(deployed.s3)
         planned = datasets.plan(folder, name, deployed.platform, store)

@@ -348,3 +348,36 @@ def test_large_files_are_known_by_the_digest_of_their_parts(tmp_path: Path) -> N
     path = tmp_path / "shard"
     path.write_bytes(b"abcdefghij")
     assert sha256_of(path, part=4) == "Obym+jYZ9n7k1vjfUUkVWFYPQpkgWT9/ZJEZuj8oXtk=-3"
+
+
+@pytest.fixture
+def boxes(tmp_path: Path) -> Path:
+    """Pictures with YOLO's label files, and the dataset's YAML."""
+    for name in ("images/train/1.jpg", "labels/train/1.txt", "cfg/faces.yaml"):
+        file = tmp_path / "boxes" / name
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"0 0.5 0.5 0.2 0.2\n")
+    return tmp_path / "boxes"
+
+
+def test_a_detectors_folder_gets_a_manifest_for_it(facetrain: Facetrain, aws: FakeAws, boxes: Path) -> None:
+    """Its one folder below images is no identity."""
+    ran = facetrain("dataset", "push", boxes, "staff", "--algorithm", "yolov5", "--set", "image_size=320")
+    assert ran.code == 0, ran.err
+    assert manifest_in(aws) == {
+        "schema": 1,
+        "algorithm": "yolov5",
+        "channels": {"cfg": "cfg/", "images": "images/", "labels": "labels/"},
+        "hyperparameters": {"image_size": 320},
+    }
+
+
+def test_an_algorithm_that_the_folder_is_not_for_is_refused(facetrain: Facetrain, boxes: Path) -> None:
+    ran = facetrain("dataset", "push", boxes, "staff", "--algorithm", "yolo5")
+    assert ran.err == '--algorithm: "yolo5" is not known (did you mean "yolov5"?)\n'
+    (boxes / "manifest.json").write_text('{"schema": 1, "algorithm": "arcface"}')
+    ran = facetrain("dataset", "push", boxes, "staff", "--algorithm", "yolov5")
+    assert (ran.code, ran.err) == (
+        2,
+        "--algorithm: the folder's manifest.json names another: change it there\n",
+    )
