@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import distributed
 
 from facetrain.datasets.prepare.command import Wanted, prepare
+from tests.arcface import processes
 from tests.arcface.examples import REAL_DATA, write_job
 from training.arcface.channels import Data, load_data
 from training.arcface.data.aligning import from_channels
@@ -198,6 +201,36 @@ def test_a_run_is_not_resumed_on_faces_that_are_aligned_otherwise(album: Album) 
     again, _ = album.load()
     after = fingerprint(Settings(), again.train.listing, again.aligned)
     assert {name for name in before if before[name] != after[name]} == {"how faces are aligned"}
+
+
+def load_as(rank: int, ranks: int, paths: ContainerPaths) -> None:
+    """Leaves what one rank of a host has, and would tell."""
+    torch.set_num_threads(1)
+    meeting = f"file://{paths.base / 'meeting'}"
+    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=ranks)
+    world, log = World(rank, ranks, local_rank=rank, local_size=ranks), list[str]()
+    chosen = Settings(holdout_fraction=0, max_unreadable=0.5, workers=1)
+    data = load_data(paths, chosen, paths.base, world, stop=Stop(), log=log.append)
+    found = data.train.images.take(np.arange(len(data.train.listing)))[0]
+    np.savez(paths.base / f"{rank}.npz", pixels=found, log=log)
+    distributed.destroy_process_group()
+
+
+def test_every_rank_has_the_same_faces(album: Album) -> None:
+    for number in range(35):  # in several parts
+        album.add(f"{'ab'[number % 2]}/{number}.png", POINTS if number % 5 else None, seed=number)
+    assert processes  # its import tells the server of forks what to load
+    players = [processes.FORKS.Process(target=load_as, args=(rank, 2, album.paths)) for rank in range(2)]
+    for player in players:
+        player.start()
+    for player in players:
+        player.join(60)
+    data, _ = album.load(max_unreadable=0.5)
+    alone = data.train.images.take(np.arange(28))[0]
+    for rank in range(2):
+        found = np.load(album.paths.base / f"{rank}.npz")
+        assert (found["pixels"] == alone).all()
+        assert "aligned channel=images images=35 by=landmarks unreadable=0 without_face=7" in found["log"]
 
 
 # -- A detector --------------------------------------------------------------------------------------------
