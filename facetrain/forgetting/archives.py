@@ -37,7 +37,8 @@ class Seen:
     """What an archive holds.
 
     rows: of its classes; numbers: the person's of them; tables: other files that name the person; pictures:
-    whether there are faces in it; told: whether a table says whose.
+    whether there are faces in it; told: whether a table says whose; pictures_of_them: how many files lie in a
+    folder of the person's name.
     """
 
     rows: int = 0
@@ -46,10 +47,11 @@ class Seen:
     pictures: bool = False
     told: bool = False
     lineage: Mapping[str, Any] = field(default_factory=dict)
+    pictures_of_them: int = 0
 
     @property
     def names(self) -> bool:
-        return bool(self.numbers or self.tables)
+        return bool(self.numbers or self.tables or self.pictures_of_them)
 
     @property
     def verified(self) -> bool:
@@ -66,10 +68,11 @@ def look(archive: BinaryIO, person: Named) -> Seen:
     """Raises one of DAMAGED where the archive cannot be read to its end."""
     classes = centres.Table(0, frozenset(), b"")
     found: list[str] = []
-    pictures, told = False, False
+    pictures, told, theirs = False, False, 0
     lineage: Any = {}
     for member, file in _members(archive):
         name = member.name.removeprefix("./")
+        theirs += _is_theirs(member, person)
         if file is None:
             continue
         if name == centres.TABLE:
@@ -83,7 +86,7 @@ def look(archive: BinaryIO, person: Named) -> Seen:
             told |= PurePosixPath(name).name == VERIFIED_NAME and not _NAMELESS.search(data)
             found += [name] if _without(name, data, person)[1] else []
     lineage = lineage if isinstance(lineage, dict) else {}
-    return Seen(classes.rows, classes.numbers, tuple(found), pictures, told, lineage)
+    return Seen(classes.rows, classes.numbers, tuple(found), pictures, told, lineage, theirs)
 
 
 def note_in(model: Path) -> str | None:
@@ -111,6 +114,8 @@ def rewrite(archive: BinaryIO, new: BinaryIO, person: Named, seen: Seen, note: M
     """
     with tarfile.open(fileobj=new, mode="w:gz", compresslevel=_COMPRESSION) as written:
         for member, file in _members(archive):
+            if _is_theirs(member, person):
+                continue
             if file is None:
                 written.addfile(member)
             elif member.name.removeprefix("./") == NOTE:
@@ -147,6 +152,12 @@ def _add(written: tarfile.TarFile, like: tarfile.TarInfo, size: int, chunks: Ite
     member.size = size
     member.pax_headers = {}  # may repeat the old size
     written.addfile(member, _Chunks(chunks))
+
+
+def _is_theirs(member: tarfile.TarInfo, person: Named) -> bool:
+    """Whether it is the person's folder, or lies in it."""
+    parts = PurePosixPath(member.name).parts
+    return any(map(person.is_identity, parts if member.isdir() else parts[:-1]))
 
 
 class _Chunks(io.RawIOBase):

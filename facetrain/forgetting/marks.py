@@ -85,9 +85,10 @@ def of_folder(s3: Any, folder: S3Uri) -> str | None:
 
 def sentence(marks: Sequence[Mark]) -> str | None:
     """What a user is told of a model; None where it learnt from nobody who is forgotten."""
-    days = sorted({mark.at for mark in marks if mark.learnt})
+    days = sorted(mark.at for mark in marks if mark.learnt and mark.at)
     count = sum(mark.learnt for mark in marks)
     if not count:
         return None
     who = "a person" if count == 1 else f"{count} people"
-    return f"learnt from {who} who must be forgotten since {days[0]}: {REMEDY}"
+    since = f" since {days[0]}" if days else ""
+    return f"learnt from {who} who must be forgotten{since}: {REMEDY}"

@@ -68,7 +68,7 @@ def look(deployment: Deployment, identity: str, dataset: str, aside: Path, note:
     person = Person(Named(identity, found.files), digest, dataset)
     folders = _folders(found)
     jobs = running.reading(deployment.sagemaker, folders)
-    learnt = outputs.find(s3, platform, person, folders, note)
+    learnt = outputs.find(s3, deployment.sagemaker, platform, person, folders, note=note)
     return Seen(person, any(digest == one for one, _ in known.entries), found, jobs, learnt)
 
 
@@ -95,7 +95,9 @@ def forget(
     if seen.running:
         note(f"stopping {len(seen.running)} jobs")
         endless = running.stop(deployment.sagemaker, seen.running)
-        learnt = outputs.find(s3, platform, person, _folders(seen.found), note)  # what they left in the end
+        # What they left in the end.
+        read = _folders(seen.found)
+        learnt = outputs.find(s3, deployment.sagemaker, platform, person, read, note=note)
     for job in learnt.jobs:
         marks.add(s3, job.folder, marks.Mark(person.digest, day, job.why, job.learnt))
     removed = remove_from_inputs(s3, seen.found, aside, went)

@@ -16,11 +16,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from botocore.exceptions import ClientError
+
+from facetrain.client import code
 from facetrain.forgetting import marks
 from facetrain.forgetting.archives import Seen
 from facetrain.forgetting.scan import Note, Object, folder_of, job_of, mapping_of, survey
 from facetrain.forgetting.tables import Named
 from facetrain.forgetting.versions import Version, by_key
+from training.jobs import contract
 from training.jobs.forgotten import EVERY_DATASET
 from training.jobs.platform import Platform
 from training.jobs.request import checkpoint_folder
@@ -28,6 +32,7 @@ from training.jobs.uri import S3Uri
 
 TRAINED, VERIFIED, READ = "trained on", "verified on", "read with their dataset"
 FINE_TUNED = "fine-tuned from "
+GONE = {"ValidationException", "ResourceNotFound", "ResourceNotFoundException"}  # listed no longer
 _READ_CHANNELS = ("images", "validation")
 
 
@@ -42,6 +47,11 @@ class Person:
     def in_dataset(self, dataset: str) -> bool:
         """Whether the identity of this name there is the person; where it is not known, it may be."""
         return self.dataset == EVERY_DATASET or dataset in ("", self.dataset)
+
+    def has_inputs(self, key: str) -> bool:
+        """Whether an object among the inputs is of a dataset that the person is to be forgotten in."""
+        folder = f"{contract.INPUTS_PREFIX}{self.dataset}/"
+        return self.dataset == EVERY_DATASET or key.startswith(folder)
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,13 @@ class Outputs:
 
 
 def find(
-    s3: Any, platform: Platform, person: Person, read: Collection[S3Uri] = (), note: Note = lambda _: None
+    s3: Any,
+    sagemaker: Any,
+    platform: Platform,
+    person: Person,
+    read: Collection[S3Uri] = (),
+    *,
+    note: Note = lambda _: None,
 ) -> Outputs:
     """Everything of jobs that has to do with the person. Changes nothing.
 
@@ -88,6 +104,9 @@ def find(
     """
     unread: list[str] = []
     records, holders = survey(s3, platform, person.named, unread, note)
+    for folder, record in records.items():
+        if read and not record:
+            record |= {"request": _described(sagemaker, job_of(folder)[0])}
     jobs = _Jobs(s3, platform, person, records, holders)
     jobs.begin(read)
     while jobs.spread():
@@ -173,6 +192,8 @@ class _Jobs:
     def _is_theirs(self, holder: Object, seen: Seen) -> bool:
         if holder.uri.bucket == self.platform.outputs_bucket:
             return self.person.in_dataset(job_of(folder_of(holder.key))[1])
+        if seen.pictures_of_them:
+            return self.person.has_inputs(holder.key)
         return self.person.in_dataset(str(seen.lineage.get("dataset", "")))
 
     def _of(self, folder: str) -> Iterator[Object]:
@@ -215,6 +236,16 @@ class _Jobs:
                 if holder.uri.bucket == uri.bucket and holder.key.startswith(uri.key):
                     return holder.uri.name
         return ""
+
+
+def _described(sagemaker: Any, name: str) -> dict[str, Any]:
+    """What the service remembers of a job; empty where it is of another account, or long gone."""
+    try:
+        return mapping_of(sagemaker.describe_training_job(TrainingJobName=name))
+    except ClientError as error:
+        if code(error) not in GONE:
+            raise
+        return {}
 
 
 def _jobs_in(lineage: Mapping[str, Any]) -> list[str]:

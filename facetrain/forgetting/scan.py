@@ -49,7 +49,10 @@ class Object:
 def survey(
     s3: Any, platform: Platform, named: Named, unread: list[str], note: Note
 ) -> tuple[dict[str, dict[str, Any]], list[Object]]:
-    """Every job's record, by its folder, and everything that may hold a model, looked into."""
+    """Every job's record, by its folder, and everything that may hold a model, looked into.
+
+    The record of a job that left none, as one by hand does, is empty.
+    """
     records: dict[str, dict[str, Any]] = {}
     candidates: list[list[Version]] = []
     for versions in by_key(s3, platform.outputs_bucket, contract.OUTPUTS_PREFIX):
@@ -59,6 +62,9 @@ def survey(
         elif is_candidate(key):
             records.setdefault(folder_of(key), {})
             candidates.append(versions)
+    for versions in by_key(s3, platform.outputs_bucket, contract.CHECKPOINTS_PREFIX):
+        if folder := _folder_of_checkpoint(versions[0].key, platform.job_prefix):
+            records.setdefault(folder, {})
     candidates += [
         versions
         for versions in by_key(s3, platform.inputs_bucket, contract.INPUTS_PREFIX)
@@ -131,6 +137,15 @@ def folder_of(key: str) -> str:
     """`outputs/<dataset>/<job>/` of what lies in it."""
     folder, found, _ = key.rpartition(_ARTEFACTS)
     return f"{folder}/" if found else key.rpartition("/")[0] + "/"
+
+
+def _folder_of_checkpoint(key: str, job_prefix: str) -> str:
+    """`outputs/<dataset>/<job>/` of what lies in `checkpoints/<dataset>/<job>/`; empty for anything else."""
+    parts = key.removeprefix(contract.CHECKPOINTS_PREFIX).split("/")[:-1]
+    for number, part in enumerate(parts):
+        if part.startswith(f"{job_prefix}-"):
+            return f"{contract.OUTPUTS_PREFIX}{'/'.join(parts[: number + 1])}/"
+    return ""
 
 
 def job_of(folder: str) -> tuple[str, str]:

@@ -16,13 +16,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from facetrain.client import code, explain, is_missing
 from facetrain.forgetting import archives, centres, marks, versions
-from facetrain.forgetting.outputs import Job, Outputs, Person
+from facetrain.forgetting.outputs import GONE, Job, Outputs, Person
 from facetrain.forgetting.scan import Object
 from facetrain.forgetting.versions import Refused, Version
 from training.jobs.uri import S3Uri
 
-# The service lists a job no longer.
-_GONE = {"ValidationException", "ResourceNotFound", "ResourceNotFoundException"}
 _CHECKED = {"ChecksumAlgorithm": "SHA256"}
 
 
@@ -67,7 +65,7 @@ def _mark(s3: Any, sagemaker: Any, person: Person, job: Job, day: str) -> None:
         arn = sagemaker.describe_training_job(TrainingJobName=job.name)["TrainingJobArn"]
         sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": marks.TAG, "Value": day}])
     except ClientError as error:
-        if code(error) not in _GONE:
+        if code(error) not in GONE:
             raise
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from facetrain.forgetting.outputs import Outputs, Person, find
 from facetrain.forgetting.settling import Settled, settle
 from facetrain.forgetting.tables import Named
 from tests.forgetting.fake_s3 import FakeS3
-from tests.forgetting.models import FACE, centres_in, classes, head, model, output, untar
+from tests.forgetting.models import FACE, centres_in, classes, head, model, output, tar, untar
 from training.jobs.platform import Platform
 from training.jobs.uri import S3Uri
 
@@ -24,16 +24,24 @@ DAY = "2026-11-22"
 PEOPLE = ("ada", "zoe", "bob")
 
 
+def inputs_of(channels: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"ChannelName": channel, "DataSource": {"S3DataSource": {"S3Uri": uri}}}
+        for channel, uri in channels.items()
+    ]
+
+
 class SageMaker:
-    """Lists the jobs that it is asked for by these names."""
+    """Lists the jobs that it is asked for by these names. channels: of all of them."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, **channels: str) -> None:
         self.names, self.tags = names, dict[str, list[dict[str, str]]]()
+        self.channels = inputs_of(channels)
 
-    def describe_training_job(self, TrainingJobName: str) -> dict[str, str]:
+    def describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:
         if TrainingJobName not in self.names:
             raise ClientError({"Error": {"Code": "ValidationException"}}, "DescribeTrainingJob")
-        return {"TrainingJobArn": f"arn:{TrainingJobName}"}
+        return {"TrainingJobArn": f"arn:{TrainingJobName}", "InputDataConfig": self.channels}
 
     def add_tags(self, ResourceArn: str, Tags: list[dict[str, str]]) -> None:
         self.tags[ResourceArn] = Tags
@@ -52,11 +60,8 @@ def put_job(
     channels = {"images": f"s3://{INPUTS}/inputs/{dataset}/images/"} | (
         {"weights": weights} if weights else {}
     )
-    sources = [
-        {"ChannelName": channel, "DataSource": {"S3DataSource": {"S3Uri": uri}}}
-        for channel, uri in channels.items()
-    ]
-    s3.put(OUTPUTS, f"{folder}job.json", json.dumps({"request": {"InputDataConfig": sources}}).encode())
+    record = {"request": {"InputDataConfig": inputs_of(channels)}}
+    s3.put(OUTPUTS, f"{folder}job.json", json.dumps(record).encode())
     for artefact, content in artefacts.items():
         s3.put(OUTPUTS, f"{folder}output/{artefact}.tar.gz", content, ContentType="application/x-tar")
     s3.put(OUTPUTS, f"checkpoints/{dataset}/{name}/step-1/state", b"centres of all")
@@ -64,7 +69,7 @@ def put_job(
 
 
 def forget(s3: FakeS3, person: Person = ZOE, **more: Any) -> tuple[Outputs, Settled]:
-    found = find(s3, PLATFORM, person, **more)
+    found = find(s3, SageMaker(), PLATFORM, person, **more)
     return found, settle(s3, SageMaker("one"), person, found, DAY)
 
 
@@ -118,7 +123,7 @@ def test_a_model_that_was_deleted_goes_for_good(s3: FakeS3) -> None:
 
 def test_job_and_model_are_marked_with_no_name(s3: FakeS3) -> None:
     folder = put_job(s3, "one", model=model(PEOPLE))
-    found = find(s3, PLATFORM, ZOE)
+    found = find(s3, SageMaker(), PLATFORM, ZOE)
     sagemaker = SageMaker("one")
     settle(s3, sagemaker, ZOE, found, DAY)
     assert marks.read(s3, S3Uri(OUTPUTS, folder)) == (marks.Mark("d" * 64, DAY, "trained on", learnt=True),)
@@ -183,6 +188,19 @@ def test_a_job_that_failed_leaves_checkpoints_that_go_where_it_read_the_persons_
     assert (done.jobs, done.models) == (1, 0)
 
 
+def test_a_job_by_hand_has_no_record_and_the_service_tells_what_it_read(s3: FakeS3) -> None:
+    name = f"{PLATFORM.job_prefix}-face-training-1"
+    s3.put(OUTPUTS, f"checkpoints/face-inputs/{name}/step-1/state", b"centres of all")
+    folder = S3Uri(INPUTS, "inputs/staff/images/zoe/")
+    elsewhere = SageMaker(name, images=f"s3://{INPUTS}/inputs/guests/images/")
+    assert find(s3, elsewhere, PLATFORM, ZOE, [folder]) == Outputs()
+    there = SageMaker(name, images=f"s3://{INPUTS}/inputs/staff/images/")
+    found = find(s3, there, PLATFORM, ZOE, [folder])
+    assert why(found) == {name: outputs.READ}
+    settle(s3, there, ZOE, found, DAY)
+    assert not [key for key, _ in s3.everything() if key.startswith("checkpoints/")]
+
+
 # -- Which models learnt -----------------------------------------------------------------------------------
 
 
@@ -215,14 +233,14 @@ def test_a_bare_weight_file_is_known_by_its_digest(s3: FakeS3) -> None:
     put_job(s3, "one", model=model(PEOPLE, lineage("one", files={"backbone.pth": "abc"})))
     start = {"name": "backbone.pth", "sha256": "abc", "jobs": []}
     put_job(s3, "two", model=model(["eve"], {"job": "two", "from": start}))
-    assert why(find(s3, PLATFORM, ZOE))["two"] == "fine-tuned from backbone.pth"
+    assert why(find(s3, SageMaker(), PLATFORM, ZOE))["two"] == "fine-tuned from backbone.pth"
 
 
 def test_without_lineage_the_weights_channel_tells(s3: FakeS3) -> None:
     s3.put(INPUTS, "inputs/guests/weights/staff.tar.gz", model(PEOPLE))
     put_job(s3, "two", "guests", weights=f"s3://{INPUTS}/inputs/guests/weights/", model=model(["eve"]))
     put_job(s3, "other", "guests", weights=f"s3://{INPUTS}/inputs/guests/others/", model=model(["eve"]))
-    assert why(find(s3, PLATFORM, ZOE)) == {"two": "fine-tuned from staff.tar.gz"}
+    assert why(find(s3, SageMaker(), PLATFORM, ZOE)) == {"two": "fine-tuned from staff.tar.gz"}
 
 
 def test_copies_of_a_model_among_the_inputs_lose_the_person_too(s3: FakeS3) -> None:
@@ -236,6 +254,18 @@ def test_copies_of_a_model_among_the_inputs_lose_the_person_too(s3: FakeS3) -> N
     assert s3.versions(INPUTS, f"{loose}head.safetensors") == 1
     assert traces(s3) == []
     assert not done.left
+
+
+def test_pictures_in_an_archive_among_the_inputs_go_by_their_folder(s3: FakeS3) -> None:
+    files = {"photos/zoe/1.jpg": b"zoe", "photos/bob/1.jpg": b"bob", "photos/bob/zoe.jpg": b"a zebra"}
+    s3.put(INPUTS, "inputs/staff/photos.tgz", tar(files))
+    s3.put(INPUTS, "inputs/guests/photos.tgz", tar(files))
+    forget(s3, Person(Named("zoe"), "d" * 64, "staff"))
+    assert set(untar(s3.body(INPUTS, "inputs/staff/photos.tgz"))) == {
+        "photos/bob/1.jpg",
+        "photos/bob/zoe.jpg",
+    }
+    assert len(untar(s3.body(INPUTS, "inputs/guests/photos.tgz"))) == 3
 
 
 def test_who_is_forgotten_in_one_dataset_stays_in_another(s3: FakeS3) -> None:
