@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,22 @@ def test_a_list_may_say_whose_photos_they_are(album: Album) -> None:
     data, _ = album.load()
     assert data.train.listing.counts().tolist() == [1, 2]
     assert data.aligned.startswith("landmarks ")
+
+
+def test_photos_in_shards_are_aligned_too(album: Album) -> None:
+    """A table names a picture in a shard by its name there."""
+    for number, who in enumerate("ab"):
+        album.add(f"{who}/{number}.png", seed=number)
+    images = album.paths.channel("images")
+    with tarfile.open(images / "000000.tar", "w") as shard:
+        for number, who in enumerate("ab"):
+            (images / who / f"{number}.cls").write_text(who)
+            for suffix in ("png", "cls"):
+                shard.add(images / who / f"{number}.{suffix}", f"{who}/{number}.{suffix}")
+            shutil.rmtree(images / who)
+    data, _ = album.load()
+    assert data.train.listing.files == ("000000.tar/a/0.png", "000000.tar/b/1.png")
+    assert (pixels(data, "000000.tar/b/1.png") == np.asarray(crop(photo(1), fit(POINTS)))).all()
 
 
 def test_photos_that_give_no_face_are_left_out_counted_and_listed_with_the_reason(album: Album) -> None:

@@ -93,6 +93,14 @@ def test_images_that_do_not_fit_are_decoded_when_asked_with_the_same_result(tmp_
     assert (pixels[1] == picture(0, 2)).all()
 
 
+def test_the_log_hears_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.arcface.data.store.TOLD_SECONDS", -1.0)
+    log: list[str] = []
+    listing = find(write_pictures(tmp_path / "images", 2, 10), None)
+    open_dataset(listing, World(), Decoding(tmp_path, workers=1, tell=log.append))
+    assert log == ["decoding channel=images images=16/20", "decoding channel=images images=20/20"]
+
+
 def test_decoding_stops_when_told_to(tmp_path: Path) -> None:
     def told() -> None:
         raise StoppedError("now")

@@ -37,8 +37,8 @@ class Data:
     @property
     def aligned(self) -> str:
         """The mark of how photos became faces, empty where the images are faces."""
-        alignment = self.decoded.alignment if self.decoded else None
-        return alignment.mark if alignment else ""
+        aligned = self.decoded.aligned if self.decoded else None
+        return aligned.mark if aligned else ""
 
     def lines(self) -> Iterator[str]:
         """Whom the network is verified on, as the log says it."""
@@ -81,6 +81,7 @@ def load_data(
                 writes=world.rank == world.local_rank,
             ),
         ),
+        tell=log,
     )
 
     reports: dict[str, DecodeReport] = {}

@@ -141,5 +141,5 @@ def data_facts(data: Data) -> DataFacts:
         resized=data.decoded.resized if data.decoded else 0,
         unreadable=len(data.decoded.unreadable) if data.decoded else 0,
         reason=data.reason,
-        aligned_by=data.decoded.alignment.by if data.decoded and data.decoded.alignment else "",
+        aligned_by=data.decoded.aligned.by if data.decoded and data.decoded.aligned else "",
     )

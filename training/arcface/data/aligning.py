@@ -28,14 +28,18 @@ class UnalignedError(UnreadableError):
 
 
 @dataclass(frozen=True)
-class Alignment:
-    """How photos become faces: one of the two tells where a face is.
-
-    by: for people; mark: changes with what the faces' pixels depend on.
-    """
+class Aligned:
+    """By what photos became faces. by: for people; mark: changes with what the faces' pixels depend on."""
 
     by: str
     mark: str
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How photos become faces: one of the two tells where a face is. Large: let it go once they are faces."""
+
+    aligned: Aligned
     landmarks: Landmarks | None = None
     detector: Detector | None = None
     finds: Finds | None = None  # of the detector
@@ -96,11 +100,11 @@ def from_channels(landmarks: Path, detector: Path | None, finds: Callable[[str],
         )
     try:
         if table:
-            return Alignment("landmarks", f"landmarks {_digest(table)}", read_landmarks(table))
+            return Alignment(Aligned("landmarks", f"landmarks {_digest(table)}"), read_landmarks(table))
         if detector:
             digest = _digest(detector)
             network = Detector(detector, _session)
-            return Alignment("detector", f"detector {digest}", None, network, finds(digest))
+            return Alignment(Aligned("detector", f"detector {digest}"), None, network, finds(digest))
     except DataError as error:
         name = CHANNEL if table else "weights"
         raise TrainingError(f"channels.{name}: {error}") from None

@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from training.arcface.data.aligning import Alignment, UnalignedError
+from training.arcface.data.aligning import Aligned, Alignment, UnalignedError
 from training.arcface.distributed import World
 from training.container.errors import TrainingError
 from training.container.unreadable import TABLE_NAME, add_to_table, refuse_unreadable, write_table
@@ -23,6 +24,7 @@ from training.formats.places import Indices, bytes_of, copy_shards
 
 IMAGE_BYTES = SIZE * SIZE * 3
 CACHE_BYTES_LIMIT = 16 * 2**30
+TOLD_SECONDS = 60.0  # between two lines that say how far it is
 LISTED = 20  # unreadable files named in the log
 
 
@@ -54,14 +56,14 @@ class Dataset:
 class DecodeReport:
     """What decoding found: how many were not 112x112, and which files (relative) are no images.
 
-    alignment: None where the images are aligned faces; unaligned: how many of `unreadable` gave no face.
+    aligned: None where the images were faces already; unaligned: how many of `unreadable` gave no face.
     """
 
     images: int
     resized: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()  # (file, reason)
     streamed: bool = False  # then nothing is known yet
-    alignment: Alignment | None = None
+    aligned: Aligned | None = None
     unaligned: int = 0
 
     def lines(self, channel: str) -> Iterator[str]:
@@ -72,9 +74,9 @@ class DecodeReport:
             )
             return
         unreadable = len(self.unreadable) - self.unaligned
-        if self.alignment:
+        if self.aligned:
             yield (
-                f"aligned channel={channel} images={self.images} by={self.alignment.by} "
+                f"aligned channel={channel} images={self.images} by={self.aligned.by} "
                 f"unreadable={unreadable} without_face={self.unaligned}"
             )
         else:
@@ -174,6 +176,7 @@ class Decoding:
     listed_in: Path | None = None  # the folder for the table of unreadable files
     fast_file: frozenset[str] = frozenset()  # the channels that are read from S3 as they are read here
     alignment: Alignment | None = None  # None: the images are aligned faces
+    tell: Callable[[str], None] = lambda _line: None  # how far it is
 
     @property
     def threads(self) -> int:
@@ -201,7 +204,7 @@ def open_dataset(
         streamed = StreamedImages(listing, decoding.threads, decoding.max_unreadable, found)
         return Dataset(listing, streamed), DecodeReport(len(listing), streamed=True)
     pixels, status = _pixel_file(len(listing), world, decoding.scratch)
-    reasons = _decode_share(listing, pixels, status, world, decoding)
+    reasons = _decode_share(listing, pixels, status, world, decoding, channel=channel)
     world.barrier()
     unreadable = {int(i): why for part in world.gather_objects(reasons) for i, why in part.items()}
     named = tuple((listing.files[i], unreadable[i]) for i in sorted(unreadable))
@@ -209,7 +212,7 @@ def open_dataset(
         len(listing),
         int((status == _RESIZED).sum()),
         named,
-        alignment=decoding.alignment,
+        aligned=decoding.alignment.aligned if decoding.alignment else None,
         unaligned=int((status == _UNALIGNED).sum()),
     )
     if decoding.listed_in is not None and world.rank == 0:
@@ -282,6 +285,8 @@ def _decode_share(
     status: NDArray[np.uint8],
     world: World,
     decoding: Decoding,
+    *,
+    channel: str,
 ) -> dict[int, str]:
     """Decodes this process's share of its host's images; gives the unreadable ones with reasons.
 
@@ -304,9 +309,13 @@ def _decode_share(
 
     found: dict[int, str] = {}
     try:
+        parts, told = _parts(len(share), decoding.threads), time.monotonic()
         with ThreadPoolExecutor(decoding.threads) as pool:
-            for reasons in pool.map(decode_some, _parts(len(share), decoding.threads)):
+            for part, reasons in zip(parts, pool.map(decode_some, parts), strict=True):
                 found |= reasons
+                if time.monotonic() - told > TOLD_SECONDS:
+                    decoding.tell(f"decoding channel={channel} images={part.stop}/{len(share)}")
+                    told = time.monotonic()
     finally:
         if decoding.alignment:
             decoding.alignment.keep()  # when it is told to stop, too
