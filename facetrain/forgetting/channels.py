@@ -14,7 +14,7 @@ from facetrain.datasets.unpack import BIN_SUFFIX
 from facetrain.forgetting import centres, tables
 from facetrain.forgetting.versions import Version, by_key
 from training.formats import records, shards
-from training.formats.files import is_image, suffix_of
+from training.formats.files import is_image, is_litter, suffix_of
 from training.formats.labels import GROUPS_NAME
 from training.formats.listing import LABELS_NAME, TABLE_SUFFIXES, common_depth
 from training.jobs import contract, manifest
@@ -29,12 +29,14 @@ _PACKED = (shards.SUFFIX, records.SUFFIX, _INDEX_SUFFIX)
 class Survey:
     """What is in the bucket's inputs: all that is no picture, and the folders that pictures lie in.
 
-    folders: whether a picture lies there now, or only did; bins: verification files, which name nobody.
+    folders: whether a picture lies there now, or only did; bins: verification files, which name nobody;
+    hidden: what no job reads, such as the .prepare/ of `dataset prepare`.
     """
 
     objects: dict[str, list[Version]] = field(default_factory=dict)
     folders: dict[str, bool] = field(default_factory=dict)
     bins: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ def survey(s3: Any, bucket: str) -> Survey:
         suffix = suffix_of(key)
         if name == centres.TABLE:
             continue  # of a model: `outputs` takes the person out of it and of the centres beside it
-        if is_image(key):
+        if any(map(is_litter, key.split("/"))):
+            found.hidden.append(key)
+        elif is_image(key):
             now = not versions[0].marker
             found.folders[folder] = found.folders.get(folder, False) or now
         elif suffix in (*_PACKED, *tables.SUFFIXES) or name in (contract.MANIFEST_NAME, INDEX_NAME):

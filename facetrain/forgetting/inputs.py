@@ -74,10 +74,15 @@ def _by_view(
 def _unseen(found: Survey, into: Found, elsewhere: list[str]) -> list[str]:
     """What nobody can look into."""
     folders = tuple(f"{contract.INPUTS_PREFIX}{dataset}/" for dataset in into.datasets)
-    bins = [key for key in found.bins if key.startswith(folders)] if folders else []
+    bins, hidden = ([key for key in keys if key.startswith(folders)] for keys in (found.bins, found.hidden))
     notes = [f"{uri} is in another bucket, and is not looked at" for uri in elsewhere]
     if bins:
         notes.append(
             f"{len(bins)} .bin files name nobody (such as {bins[0]}): if the person is in one, make it anew"
+        )
+    if hidden:
+        notes.append(
+            f"{len(hidden)} hidden files are not looked into "
+            f"(such as {hidden[0]}): no job reads them, so delete them"
         )
     return notes

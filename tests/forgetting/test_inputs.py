@@ -371,9 +371,13 @@ def test_a_damaged_shard_is_told_and_nothing_is_claimed_of_it(s3: FakeS3, aside:
 def test_what_can_never_be_looked_into_is_said(s3: FakeS3, aside: Path) -> None:
     folders(s3)
     put(s3, "validation/lfw.bin", b"a pickle")
+    put(s3, "images/.prepare/contact-sheet.jpg", b"forty faces")
     drop(s3, weights="s3://elsewhere/weights/", validation="validation/")
     notes = find(s3, aside).notes
     assert "s3://elsewhere/weights/ is in another bucket, and is not looked at" in notes
+    assert any(
+        "1 hidden files are not looked into (such as inputs/staff/images/.prepare/" in it for it in notes
+    )
     assert any("1 .bin files name nobody (such as inputs/staff/validation/lfw.bin)" in note for note in notes)
 
 

@@ -25,18 +25,19 @@ def files_below(root: Path) -> tuple[list[str], int]:
     found: list[str] = []
     links = 0
     for folder, folders, names in os.walk(root, onerror=refuse):
-        folders[:] = [name for name in folders if not _is_litter(name)]
+        folders[:] = [name for name in folders if not is_litter(name)]
         links += sum(Path(folder, name).is_symlink() for name in folders)
         relative = Path(folder).relative_to(root).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
-        found += [prefix + name for name in names if not _is_litter(name)]
+        found += [prefix + name for name in names if not is_litter(name)]
     for file in found:
         if not file.isprintable() and _CANNOT_BE_WRITTEN.search(file):
             raise DataError(f"{file!a}: its name has control characters or is no UTF-8: rename it")
     return sorted(found), links
 
 
-def _is_litter(name: str) -> bool:
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is passed over: it is hidden, or a system left it behind."""
     return name.startswith(".") or name in ("Thumbs.db", "desktop.ini", "__MACOSX")
 
 
