@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facetrain.cli import output
+from facetrain.cli import dataset_check_boxes, output
 from facetrain.cli.options import AsJson
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-NEEDED = ("numpy", "PIL", "simplejpeg")
-SHOWN = 10  # details of each kind at the most; --json has more
+NEEDED = ("numpy", "PIL", "simplejpeg", "yaml")
 BAR = 40  # characters of the longest bar of the histogram
 
 Report = Mapping[str, Any]
@@ -27,7 +26,8 @@ def check(
         Path,
         typer.Argument(
             metavar="DIR",
-            help="Folders of identities, images with labels.csv, shards, .rec files, or a dataset's folder.",
+            help="Folders of identities, images with labels.csv, shards, .rec files, pictures with YOLO's "
+            "label files, or a dataset's folder.",
             show_default=False,
         ),
     ],
@@ -40,6 +40,14 @@ def check(
             show_default=False,
         ),
     ] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What it is for, such as yolov5; else the folder's manifest or its label files say.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what a dataset holds, and what of it would harm training. Exits with 1 where something would."""
@@ -47,15 +55,23 @@ def check(
 
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
         raise OperationError(
-            f"checking takes {', '.join(missing)}, not installed here: `pip install 'facetrain[trainer]'`, "
+            f"checking takes {', '.join(missing)}, not installed here: `pip install 'facetrain[data]'`, "
             f"or `make setup` in a checkout"
         )
+    from facetrain.datasets.boxes.folder import detection_in
+    from facetrain.datasets.boxes.report import check_boxes
     from facetrain.datasets.check.report import check as check_folder
 
     with output.refusals(as_json), output.progress(things=True) as bars:
-        report = check_folder(directory, _Bar(bars), images_per_second)
+        detection = detection_in(directory, algorithm)
+        if detection is not None:
+            report = check_boxes(directory, detection, _Bar(bars))
+        else:
+            report = check_folder(directory, _Bar(bars), images_per_second)
     if as_json:
         output.put_json(report)
+    elif detection is not None:
+        dataset_check_boxes.put(report)
     else:
         _put(report)
     if report["harm"]:
@@ -86,19 +102,9 @@ def _put(report: Report) -> None:
     for bar in bars:
         length = -(-BAR * bar["identities"] // most)
         output.put(f"{bar['images']:>9}  {bar['identities']:>9,}  {'█' * length}".rstrip())
-    for title, lines, count in _details(report):
-        output.put(f"\n{title}")
-        for line in lines[:SHOWN]:
-            output.put(f"  {output.visible(line)}")
-        if count > SHOWN:
-            output.put(f"  … {count - SHOWN:,} more (--json lists up to 1,000)")
-    for title, sentences in (("harm", report["harm"]), ("advice", report["advice"])):
-        if sentences:
-            output.put(f"\n{title}")
-        for sentence in sentences:
-            output.put(f"  {sentence}")
-    if not report["harm"]:
-        output.put("\nnothing that would harm training")
+    details = {title: {"listed": lines, "count": count} for title, lines, count in _details(report)}
+    dataset_check_boxes.put_details(details)
+    dataset_check_boxes.put_sentences(report)
 
 
 def _figures(report: Report) -> Iterator[tuple[str, object]]:

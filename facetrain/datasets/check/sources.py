@@ -53,6 +53,11 @@ def validation_parts(folder: Path, inside: Path) -> list[Part]:
     return [_part("validation", listing, inside), *found]
 
 
+def pictures_part(root: Path, files: Sequence[str], inside: Path) -> Part:
+    """Pictures of nobody in particular, in this order."""
+    return _part("images", Listing.of(root, [(file, "") for file in files]), inside)
+
+
 def _part(channel: str, listing: Listing, inside: Path) -> Part:
     reader = listing.reader()
     if listing.spans is None:
