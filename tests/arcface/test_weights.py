@@ -291,6 +291,11 @@ def test_a_face_detector_is_not_taken_for_weights(tmp_path: Path) -> None:
     assert weights.choose(tmp_path, "", "scrfd.onnx") is None
     assert weights.choose_detector(tmp_path, "scrfd.onnx") == tmp_path / "scrfd.onnx"
     assert weights.choose_detector(tmp_path, "") is None
+    weights.check(tmp_path, "", "scrfd.onnx")
+    with pytest.raises(
+        TrainingError, match=r"weights: scrfd.onnx is an ONNX .* named by the hyperparameter det"
+    ):
+        weights.check(tmp_path, "", "")
     with pytest.raises(TrainingError, match=r'detector: channels.weights has no "scfd.onnx" \(did you mean'):
         weights.choose(tmp_path, "", "scfd.onnx")
     with pytest.raises(TrainingError, match=r'detector: "x.onnx" is asked for, but the job has no weights'):

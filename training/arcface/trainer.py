@@ -59,7 +59,7 @@ def _train(job: Job, world: World, stop: Stop, log: Log, say: Log, *, trackers: 
     started = time.monotonic()
     settings = job.settings
     Margin.from_settings(settings)  # what it refuses, it refuses before images are read
-    weights.choose(job.paths.channel("weights"), settings.pretrained, settings.detector)
+    weights.check(job.paths.channel("weights"), settings.pretrained, settings.detector)
     forgotten = DeletionList.of_channel(job.paths.channel(FORGOTTEN_CHANNEL), job.about.dataset)
     data = load_data(job.paths, settings, job.scratch, world, stop=stop, log=log, forgotten=forgotten)
     marks = fingerprint(settings, data.train.listing, data.aligned)

@@ -11,6 +11,7 @@ Nothing here runs code from a file.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from training.arcface.backbones import EMBEDDING_SIZE, build, fitting
 from training.arcface.weightfiles import CLASSES, HEAD, is_archive
 from training.container.errors import TrainingError
 from training.jobs.problems import did_you_mean
+
+_T = TypeVar("_T")
 
 SUFFIXES = (".pth", ".pt", ".safetensors", ".tar.gz", ".tgz", ".onnx")
 # Files that a job leaves beside its weights: they are not weights to choose between.
@@ -47,13 +50,24 @@ class Pretrained:
         return fitting(self.backbone)
 
 
+def check(channel: Path, name: str, detector: str) -> None:
+    """Raises TrainingError for what can be told without reading weights, before hours are spent on images."""
+    path = choose(channel, name, detector)
+    if path and not is_archive(path):
+        _in_channel(weightfiles.refuse_programs, path)
+
+
 def from_channel(channel: Path, name: str, detector: str = "") -> Pretrained | None:
     """The weights of the job's channel; None without one. Raises TrainingError with the channel's name."""
     path = choose(channel, name, detector)
     if path is None:
         return None
+    return _in_channel(read, path)
+
+
+def _in_channel(read_it: Callable[[Path], _T], path: Path) -> _T:
     try:
-        return read(path)
+        return read_it(path)
     except TrainingError as error:
         raise TrainingError(f"channels.weights: {error}") from None
 
