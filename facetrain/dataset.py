@@ -10,19 +10,18 @@ from threading import Event
 from botocore.exceptions import BotoCoreError, ClientError
 
 from facetrain.client import explain
-from facetrain.datasets.index import INDEX_NAME, Index, read_index
+from facetrain.datasets.index import Index
 from facetrain.errors import InputError, OperationError
 from facetrain.folder import File, Folder
 from facetrain.forgetting import deletion_list
 from facetrain.forgetting.pushing import Kept, without_forgotten
+from facetrain.packed import check_packed
 from facetrain.patience import Patience
 from facetrain.storage import Store
 from facetrain.uploads import AT_ONCE, Uploads
-from training.formats.errors import DataError
 from training.jobs import contract, manifest
 from training.jobs.algorithms import ALGORITHMS
 from training.jobs.platform import Platform
-from training.jobs.problems import Problem
 from training.jobs.request import job_name, model_artifact
 from training.jobs.uri import S3Uri
 
@@ -94,10 +93,10 @@ def plan(folder: Folder, name: str, platform: Platform, store: Store | None) -> 
     identities = ALGORITHMS[parsed.algorithm].identities
     kept = _without_forgotten(folder, name, parsed, store) if store and identities else Kept(folder)
     folder = kept.folder
-    _check_channels(parsed, location.folder, folder, store)
     prefix = parsed.channels["images"].key.removeprefix(location.folder.key)
+    packed = check_packed(folder, prefix)
+    _check_channels(parsed, location.folder, folder, store)
     people = folder.people(prefix) if identities and "labels" not in parsed.channels else {}
-    packed = _packed(folder, prefix)
     if len(people) == 1 or (packed and packed.identities == 1):
         named = f' ("{next(iter(people))}")' if people else ""
         problem = f"holds one identity{named}: telling people apart takes at least 2"
@@ -160,28 +159,6 @@ def _without_forgotten(folder: Folder, name: str, parsed: manifest.Manifest, sto
         channel: key.removeprefix(base.key) for channel, key in here.items() if key.startswith(base.key)
     }
     return without_forgotten(folder, name, prefixes, listed)
-
-
-def _packed(folder: Folder, prefix: str) -> Index | None:
-    """What packed shards hold, by their index. Raises InputError where files are not those that it lists."""
-    (found, *_) = [*folder.below(prefix + INDEX_NAME), None]
-    try:
-        index = read_index(found.path.parent) if found else None
-    except DataError as error:
-        raise InputError.because("channels.images", str(error)) from None
-    sizes = {file.key.removeprefix(prefix): file.size for file in folder.below(prefix)}
-    wrong = [
-        Problem(f"{prefix}{one.name}", f"{_said(sizes.get(one.name))} where {INDEX_NAME} says {one.bytes:,}")
-        for one in (index.files() if index else ())
-        if sizes.get(one.name) != one.bytes
-    ]
-    if wrong:
-        raise InputError([*wrong, Problem(f"{prefix}{INDEX_NAME}", "copy or pack the dataset once more")])
-    return index
-
-
-def _said(size: int | None) -> str:
-    return "is missing" if size is None else f"has {size:,} bytes"
 
 
 def _check_channels(parsed: manifest.Manifest, base: S3Uri, folder: Folder, store: Store | None) -> None:

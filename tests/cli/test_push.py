@@ -13,6 +13,7 @@ from facetrain.storage import sha256_of
 from tests.cli.conftest import PLATFORM, Facetrain
 from tests.cli.fake_aws import FakeAws, Object
 from tests.datasets.faces import encoded, put
+from tests.formats.by_mxnet import FACES
 from training.jobs.request import job_name, model_artifact
 from training.jobs.uri import S3Uri
 
@@ -109,11 +110,14 @@ def test_other_channels_and_hyperparameters_enter_the_built_manifest(
     }
 
 
-@pytest.mark.parametrize("file", ["000000.tar", "train.rec"])
+@pytest.mark.parametrize("form", ["tar", "rec"])
 def test_packed_images_are_read_from_s3_as_they_are_trained_on(
-    facetrain: Facetrain, aws: FakeAws, tmp_path: Path, file: str
+    facetrain: Facetrain, aws: FakeAws, tmp_path: Path, form: str
 ) -> None:
-    (tmp_path / file).write_bytes(b"packed")
+    if form == "tar":
+        (tmp_path / "000000.tar").write_bytes(bytes(1024))
+    else:
+        FACES.put(tmp_path)
     assert facetrain("dataset", "push", tmp_path, "staff").code == 0
     assert manifest_in(aws)["input_mode"] == "FastFile"
     assert facetrain("dataset", "push", tmp_path, "staff", "--input-mode", "File").code == 0
@@ -146,9 +150,34 @@ def test_shards_that_are_not_those_of_their_index_are_refused(
     (packed / "identities.csv").unlink()
     ran = facetrain("dataset", "push", packed, "staff")
     assert (ran.code, aws.puts()) == (2, [])
-    assert f"images/000000.tar: has 700 bytes where index.json says {size:,}" in ran.err
+    said = (
+        f"images/000000.tar: has 700 bytes where index.json says {size:,}: copy or pack the dataset once more"
+    )
+    assert said in ran.err
     assert "images/identities.csv: is missing where index.json says" in ran.err
-    assert "images/index.json: copy or pack the dataset once more" in ran.err
+
+
+def test_names_with_blanks_and_of_any_language_arrive_as_they_are(
+    facetrain: Facetrain, aws: FakeAws, tmp_path: Path
+) -> None:
+    names = {"anna b. berg/1+2%20.png", "Ольга/1..2.png", "李 明/a&b=c.png", "zoë's/~x#?.png"}
+    for name in names:
+        put(tmp_path / name, name.encode())
+    assert facetrain("dataset", "push", tmp_path, "staff").code == 0
+    assert {key.removeprefix("images/") for key in keys(aws)[:-1]} == names
+
+
+def test_ten_thousand_files_of_one_identity_are_counted_before_they_are_sent(
+    facetrain: Facetrain, tmp_path: Path
+) -> None:
+    first = put(tmp_path / "crowd" / "0.jpg", b"jpg")
+    for number in range(1, 10_000):
+        (tmp_path / "crowd" / f"{number}.jpg").hardlink_to(first)
+    put(tmp_path / "anna" / "1.jpg", b"jpg")
+    ran = facetrain("dataset", "push", tmp_path, "staff", "--dry-run")
+    assert ran.code == 0
+    assert "staff: 2 identities, 10001 files, 30.0 kB" in ran.err
+    assert "note: 1 of 2 identities have one picture" in ran.err
 
 
 def test_a_mode_that_there_is_not_is_refused(facetrain: Facetrain, aws: FakeAws, photos: Path) -> None:
