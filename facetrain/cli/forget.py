@@ -130,7 +130,7 @@ def _show(seen: "Seen") -> None:
     _notes(seen)
     if seen.is_empty:
         known = ", who is on the deletion list" if seen.listed else ""
-        output.say(f"nothing is found of {output.visible(seen.identity)}{known}")
+        output.say(f"nothing is there of {output.visible(seen.identity)}{known}")
 
 
 def _notes(seen: "Seen") -> None:

@@ -40,7 +40,9 @@ class Seen:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.found.places or self.running or self.outputs.jobs or self.outputs.objects)
+        """Whether nothing is there to be deleted or stopped; jobs may be marked from an earlier run."""
+        outputs = self.outputs
+        return not (self.found.places or self.running or outputs.objects or outputs.checkpoints)
 
 
 @dataclass(frozen=True)
