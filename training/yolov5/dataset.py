@@ -29,12 +29,11 @@ THREADS = 16  # S3 may be behind the files
 
 @dataclass(frozen=True)
 class Pictures:
-    """files: below `root`. sizes: (height, width) of each."""
+    """files: below `root`. boxes: of each."""
 
     root: Path
     files: tuple[str, ...]
     boxes: tuple[Boxes, ...]
-    sizes: tuple[tuple[int, int], ...]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -44,7 +43,6 @@ class Pictures:
             self.root,
             tuple(self.files[number] for number in chosen),
             tuple(self.boxes[number] for number in chosen),
-            tuple(self.sizes[number] for number in chosen),
         )
 
     def objects(self) -> int:
@@ -152,24 +150,21 @@ class _Reader:
 
     def read(self, files: Sequence[str]) -> Pictures:
         self.total += len(files)
-        kept: list[tuple[str, Boxes, tuple[int, int]]] = []
+        kept: list[tuple[str, Boxes]] = []
         with ThreadPoolExecutor(THREADS) as pool:
             for file, found in zip(files, pool.map(self._picture, files), strict=True):
                 self.check_stop()
                 if found is not None:
-                    kept.append((file, *found))
-        columns = tuple(zip(*kept, strict=True)) or ((), (), ())
-        return Pictures(self.images, *columns)
+                    kept.append((file, found))
+        return Pictures(self.images, tuple(file for file, _ in kept), tuple(found for _, found in kept))
 
-    def _picture(self, file: str) -> tuple[Boxes, tuple[int, int]] | None:
+    def _picture(self, file: str) -> Boxes | None:
         try:
             with Image.open(self.images / file) as image:
                 width, height = image.size
-                if image.getexif().get(274, 1) in (5, 6, 7, 8):  # turned by a quarter when it is shown
-                    width, height = height, width
                 image.verify()
             if min(width, height) >= boxes.SMALLEST:
-                return self._boxes(file), (height, width)
+                return self._boxes(file)
             self.unreadable[file] = f"has {width} x {height} pixels, too few"
         except DataError as error:
             self.unreadable[file] = str(error)

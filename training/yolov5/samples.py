@@ -56,11 +56,9 @@ class Samples(YOLODataset):  # type: ignore[misc]
         return [str(self._pictures.root / file) for file in self._pictures.files]
 
     def get_labels(self) -> list[dict[str, Any]]:
-        rows = zip(self.im_files, self._pictures.boxes, self._pictures.sizes, strict=True)
         return [
             {
                 "im_file": file,
-                "shape": size,
                 "cls": boxes[:, :1].copy(),
                 "bboxes": boxes[:, 1:].copy(),
                 "segments": [],
@@ -68,7 +66,7 @@ class Samples(YOLODataset):  # type: ignore[misc]
                 "normalized": True,
                 "bbox_format": "xywh",
             }
-            for file, boxes, size in rows
+            for file, boxes in zip(self.im_files, self._pictures.boxes, strict=True)
         ]
 
     def check_cache_ram(self, safety_margin: float = 1.0) -> bool:  # noqa: ARG002  (ultralytics' signature)

@@ -58,7 +58,7 @@ class Curve:
     def at(self, step: int, plan: Plan) -> Rates:
         """step: 0, 1, … over the whole run."""
         lr = self.lr * self.factor(step // plan.per_epoch, plan.epochs)
-        if not plan.warmup or step > plan.warmup:
+        if step >= plan.warmup:
             return Rates(lr, lr, self.momentum, plan.accumulate)
         share = step / plan.warmup
         return Rates(
