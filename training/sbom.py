@@ -1,6 +1,6 @@
 """The image's bill of materials: Debian's packages, added to the Python packages that cyclonedx-py found.
 
-Runs while the image is built, with the image's own dpkg: `sbom.py PYTHON.cdx.json > sbom.cdx.json`.
+Runs while the image is built, with the image's own dpkg: `sbom.py IMAGE PYTHON.cdx.json > sbom.cdx.json`.
 """
 
 import json
@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-NAME = "facetrain-arcface"
 FIELDS = "${Package}\\t${Version}\\t${Architecture}\\n"
 
 
-def complete(bill: dict[str, Any], packages: str, distribution: dict[str, str]) -> dict[str, Any]:
-    """The CycloneDX document `bill` with what dpkg-query told in FIELDS and the interpreter.
+def complete(name: str, bill: dict[str, Any], packages: str, distribution: dict[str, str]) -> dict[str, Any]:
+    """The CycloneDX document of the image `name`: `bill`, what dpkg-query told in FIELDS, the interpreter.
 
     distribution: /etc/os-release, as platform.freedesktop_os_release() reads it.
     """
     system = list(debian_components(packages, distribution))
     if not any(component["name"].startswith("python3.") for component in system):
         system.append(interpreter())
-    metadata = bill["metadata"] | {"component": {"type": "container", "name": NAME, "bom-ref": NAME}}
+    metadata = bill["metadata"] | {"component": {"type": "container", "name": name, "bom-ref": name}}
     return bill | {"metadata": metadata, "components": bill["components"] + system}
 
 
@@ -53,5 +52,6 @@ if __name__ == "__main__":
         text=True,
         check=True,
     )
-    found = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    json.dump(complete(found, told.stdout, platform.freedesktop_os_release()), sys.stdout, indent=1)
+    name, python = sys.argv[1:]
+    found = json.loads(Path(python).read_text(encoding="utf-8"))
+    json.dump(complete(name, found, told.stdout, platform.freedesktop_os_release()), sys.stdout, indent=1)

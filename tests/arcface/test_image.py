@@ -28,6 +28,20 @@ def test_the_packages_that_find_faces_are_those_the_project_is_tested_with() -> 
     }
 
 
+def test_yolov5s_packages_are_of_the_same_versions_and_ultralytics_is_in_its_image_alone() -> None:
+    image = dict(PIN.findall((ROOT / "training" / "requirements-yolov5.txt").read_text()))
+    tested = dict(PIN.findall((ROOT / "constraints.txt").read_text()))
+    assert image.keys() == {"ultralytics", "torchvision", "opencv-python-headless"}
+    assert image["opencv-python-headless"] == tested["opencv-python"]
+    assert _stages_with("requirements-yolov5.txt") == ["packages-yolov5"]
+    assert _stages_with("from=packages-yolov5") == ["bill-yolov5", "yolov5"]
+
+
+def _stages_with(text: str) -> list[str]:
+    stages = re.split(r"^FROM .* AS ", DOCKERFILE, flags=re.M)[1:]
+    return [stage.split()[0] for stage in stages if text in stage]
+
+
 def test_what_makes_the_bill_of_materials_is_of_the_same_versions() -> None:
     bill = dict(PIN.findall((ROOT / "training" / "requirements-sbom.txt").read_text()))
     tested = dict(PIN.findall((ROOT / "constraints.txt").read_text()))
@@ -45,7 +59,10 @@ def test_every_package_the_trainer_imports_is_in_the_image() -> None:
     assert len(imported) >= 4
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-detector.txt", "requirements-sbom.txt"])
+@pytest.mark.parametrize(
+    "name",
+    ["requirements.txt", "requirements-detector.txt", "requirements-yolov5.txt", "requirements-sbom.txt"],
+)
 def test_every_version_that_is_installed_is_pinned(name: str) -> None:
     lines = (ROOT / "training" / name).read_text().splitlines()
     wanted = [line for line in lines if line and not line.startswith("#")]
@@ -56,13 +73,13 @@ def test_every_version_that_is_installed_is_pinned(name: str) -> None:
 def test_what_the_image_is_copied_from_is_let_in_and_nothing_else() -> None:
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.M)
     let_in = re.findall(r"^!(\S+)$", (ROOT / "training" / ".dockerignore").read_text(), re.M)
-    assert sorted(name for names in copied for name in names.split()) == sorted(let_in)
+    assert sorted({name for names in copied for name in names.split()}) == sorted(let_in)
     assert all((ROOT / "training" / name).exists() for name in let_in)
 
 
 def test_the_image_has_the_projects_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert re.findall(r"^ARG VERSION=(.*)$", DOCKERFILE, re.M) == [project["version"]]
+    assert set(re.findall(r"^ARG VERSION=(.*)$", DOCKERFILE, re.M)) == {project["version"]}
 
 
 def test_the_image_is_the_last_stage_and_every_stage_is_for_sagemakers_machines() -> None:
