@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Event
@@ -18,7 +17,7 @@ from facetrain.forgetting.pushing import Kept, without_forgotten
 from facetrain.packed import check_packed
 from facetrain.patience import Patience
 from facetrain.storage import Store
-from facetrain.uploads import AT_ONCE, Uploads
+from facetrain.uploads import Uploads
 from training.jobs import contract, manifest
 from training.jobs.algorithms import ALGORITHMS
 from training.jobs.platform import Platform
@@ -124,9 +123,9 @@ def push(
 
     uploads = Uploads(store.s3, Patience(note, stopped), stopped, sent, is_there)
     try:
-        new = _new(planned, store, uploads.patience)
-        sent(planned.bytes - sum(file.size for file in new))
-        uploads.send(planned.location.folder, [(planned.uri(file), file) for file in new])
+        files = [(planned.uri(file), file) for file in planned.folder.files]
+        new = uploads.new_among(files, planned.held, store)
+        uploads.send(planned.location.folder, new)
         revision = uploads.patience(
             lambda: store.put_manifest(planned.location, planned.folder.document),
             once=True,  # each time that it arrives it starts a job
@@ -143,7 +142,7 @@ def push(
         str(model_artifact(platform, dataset, name)),
         len(new),
         len(planned.folder.files) - len(new),
-        sum(file.size for file in new) - sum(found),
+        sum(file.size for _, file in new) - sum(found),
         sum(found),
     )
 
@@ -177,15 +176,3 @@ def _check_channels(parsed: manifest.Manifest, base: S3Uri, folder: Folder, stor
 
     if problems := manifest.check_channels(parsed, exists, names_in):
         raise manifest.ManifestError(problems)
-
-
-def _new(planned: Plan, store: Store, patience: Patience) -> list[File]:
-    """The files that S3 does not hold with the same size and SHA-256."""
-
-    def is_new(file: File) -> bool:
-        uri = planned.uri(file)
-        return planned.held.get(uri.key) != file.size or not patience(lambda: store.is_same(uri, file.path))
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = list(pool.map(is_new, planned.folder.files))
-    return [file for file, new in zip(planned.folder.files, answers, strict=True) if new]

@@ -4,7 +4,7 @@ Every request carries a SHA-256, which S3 compares with what arrives.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,7 @@ from facetrain.client import code
 from facetrain.errors import OperationError
 from facetrain.folder import File
 from facetrain.patience import Patience
-from facetrain.storage import digest_of, part_bytes, written
+from facetrain.storage import Store, digest_of, part_bytes, written
 from training.jobs.uri import S3Uri
 
 AT_ONCE = 16
@@ -36,6 +36,24 @@ class Uploads:
     stopped: Event  # ends requests that are under way
     sent: Callable[[int], None]
     found: Callable[[int], None]
+
+    def new_among(
+        self, files: Sequence[tuple[S3Uri, File]], held: Mapping[str, int], store: Store
+    ) -> list[tuple[S3Uri, File]]:
+        """Those that S3 does not hold with the same size and SHA-256; the others count as sent.
+
+        held: sizes by key.
+        """
+
+        def is_new(pair: tuple[S3Uri, File]) -> bool:
+            uri, file = pair
+            return held.get(uri.key) != file.size or not self.patience(lambda: store.is_same(uri, file.path))
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = list(pool.map(is_new, files))
+        new = [pair for pair, answer in zip(files, answers, strict=True) if answer]
+        self.sent(sum(file.size for _, file in files) - sum(file.size for _, file in new))
+        return new
 
     def send(self, folder: S3Uri, files: Sequence[tuple[S3Uri, File]]) -> None:
         """Uploads the files, all of which lie below `folder`.
