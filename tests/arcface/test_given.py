@@ -36,7 +36,7 @@ def configured(paths: ContainerPaths, *channels: str) -> None:
 
 
 def test_the_known_channels_are_taken(paths: ContainerPaths) -> None:
-    configured(paths, "images", "labels", "cfg", "weights", "validation", "landmarks")
+    configured(paths, "images", "labels", "cfg", "weights", "validation", "landmarks", "forgotten")
     given.check_channels(paths)
 
 

@@ -59,13 +59,14 @@ def check_channels(paths: ContainerPaths) -> None:
     To pass over `label`, where `labels` was meant, would train on the wrong identities for hours.
     """
     algorithm = read_algorithm(paths)
+    ours = {contract.FORGOTTEN_CHANNEL} if algorithm.identities else set()  # which no manifest names
     problems = [
         Problem(
             f"channels.{name}",
             f"{algorithm.name} has no such channel{did_you_mean(name, algorithm.channels)}",
         )
         for name in sorted(set(_named(paths)))
-        if name not in algorithm.channels
+        if name not in ours.union(algorithm.channels)
     ]
     problems += [
         Problem(
