@@ -15,6 +15,7 @@ from facetrain.cli.entry import run
 from facetrain.datasets.prepare import worker
 from facetrain.datasets.prepare.command import Wanted, prepare
 from facetrain.errors import InputError, OperationError
+from tests.datasets.faces import put
 from tests.datasets.photos import Album, picture
 
 
@@ -150,6 +151,14 @@ def test_a_pipe_is_no_photo_and_is_not_waited_for(album: Album) -> None:
     assert (prepared.kept, prepared.dropped, prepared.others) == (6, {"unreadable": 1}, 1)
 
 
+def test_names_with_blanks_and_of_any_language_are_kept(album: Album) -> None:
+    names = ["anna b. berg/one 1.jpg", "zoë's/1+2%20.jpg", "Ольга/a&b.jpg", "李 明/1.jpg"]
+    for name in names:
+        album.add(name)
+    album.prepare()
+    assert set(names) <= set(album.faces())
+
+
 @pytest.mark.parametrize("identity", ["../up", "a/b", ".hidden"])
 def test_identities_that_climb_are_refused(album: Album, tmp_path: Path, identity: str) -> None:
     labels = tmp_path / "labels.csv"
@@ -170,7 +179,18 @@ def test_identities_that_climb_are_refused(album: Album, tmp_path: Path, identit
             ["in", "out", "--landmarks", "landmarks.csv", "--model", "landmarks.csv"],
             "embeds no 112x112 faces",
         ),
-        (["empty", "out", "--landmarks", "landmarks.csv"], "SRC: empty holds no pictures"),
+        (
+            ["empty", "out", "--landmarks", "landmarks.csv"],
+            "SRC: empty holds no pictures: give a folder for each person",
+        ),
+        (
+            ["zipped", "out", "--landmarks", "landmarks.csv"],
+            "SRC: zipped holds no pictures among 1 files (.zip files are not read: unpack them, ",
+        ),
+        (
+            ["packed", "out", "--landmarks", "landmarks.csv"],
+            "SRC: packed holds no pictures, but shards or .rec files: take them apart first",
+        ),
     ],
 )
 def test_what_cannot_be_prepared_is_refused_in_a_sentence(
@@ -182,6 +202,8 @@ def test_what_cannot_be_prepared_is_refused_in_a_sentence(
 ) -> None:
     monkeypatch.chdir(album.source.parent)
     Path("empty").mkdir()
+    put(Path("zipped/all.zip"), b"PK")
+    put(Path("packed/train.rec"), b"")
     assert run(["dataset", "prepare", *arguments]) == 2
     error = capsys.readouterr().err
     assert said in error

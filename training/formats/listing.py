@@ -1,7 +1,6 @@
 """Which images there are, and whose: folders for identities, a table of files, shards, or a .rec file."""
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,8 @@ from training.formats.files import Present, files_below, is_image, suffix_of
 from training.formats.labels import GROUPS_NAME, read_labels
 from training.formats.names import read_names
 from training.formats.places import FileReader, Reader, SpanReader, Spans
-from training.jobs.images import IMAGE_SUFFIXES
+from training.jobs.images import IMAGE_SUFFIXES, without_images
 
-ARCHIVE_SUFFIXES = frozenset((".7z", ".bz2", ".gz", ".idx", ".rar", ".tgz", ".xz", ".zip", ".zst"))
 LABELS_NAME = "labels.csv"
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
@@ -163,7 +161,7 @@ def _from_folders(
     root: Path, images: Sequence[str], files: Sequence[str], channel: str, notes: Sequence[str]
 ) -> Listing:
     if not images:
-        raise DataError(f"channels.{channel}: no images among {len(files)} files{_archive_hint(files)}")
+        raise DataError(f"channels.{channel}: no images among {len(files)} files{without_images(files)}")
     depth = common_depth(images)
     loose = {file for file in images if file.count("/") <= depth}
     if len(loose) == len(images):
@@ -188,13 +186,6 @@ def common_depth(files: Sequence[str]) -> int:
     while all(len(parts) > depth + 1 for parts in folders) and len({parts[depth] for parts in folders}) == 1:
         depth += 1
     return depth
-
-
-def _archive_hint(files: Sequence[str]) -> str:
-    kinds = Counter(Path(file).suffix.lower() for file in files)
-    if archives := sorted(ARCHIVE_SUFFIXES & kinds.keys()):
-        return f" ({', '.join(archives)} files are not read: unpack them, or make plain .tar shards of them)"
-    return ": it needs a folder of images for each identity"
 
 
 def table_of(images: Path, labels: Path | None) -> Path | None:

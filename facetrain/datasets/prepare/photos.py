@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 from facetrain.datasets.layout import table_in
 from facetrain.errors import InputError
 from training.formats.errors import DataError
-from training.formats.files import Present, files_below, is_image
+from training.formats.files import Present, files_below, is_image, suffix_of
 from training.formats.labels import read_labels
+from training.jobs.images import RECORD_SUFFIX, SHARD_SUFFIX, without_images
 
 # How pictures begin, for those whose names do not say so.
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P2", b"P3", b"P5", b"P6")
@@ -48,9 +49,7 @@ def find_photos(source: Path, labels: Path | None) -> Photos:
     inside = [file for file in files if _stays_inside(root, source / file)]
     pictures = [file for file in inside if is_image(file) or _begins_as_picture(source / file)]
     if not pictures:
-        raise InputError.because(
-            "SRC", f"{source} holds no pictures: give a folder of photos for each person"
-        )
+        raise InputError.because("SRC", f"{source} holds no pictures{_instead(files)}")
     folders = _from_table(pictures, named) if named is not None else {}
     if named is None:
         folders = {file: PurePosixPath(file).parent.as_posix() for file in pictures if "/" in file}
@@ -60,6 +59,12 @@ def find_photos(source: Path, labels: Path | None) -> Photos:
         others=len(inside) - len(pictures),
         links=links + len(files) - len(inside),
     )
+
+
+def _instead(files: Sequence[str]) -> str:
+    if any(suffix_of(file) in (SHARD_SUFFIX, RECORD_SUFFIX) for file in files):
+        return ", but shards or .rec files: take them apart first (facetrain dataset unpack)"
+    return f" among {len(files)} files{without_images(files)}" if files else ": give a folder for each person"
 
 
 def _stays_inside(root: Path, path: Path) -> bool:
