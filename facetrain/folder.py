@@ -83,6 +83,11 @@ def read_folder(
     return Folder(files, _written(document, settings, governance or {}))
 
 
+def files_in(directory: Path) -> tuple[File, ...]:
+    """Every file of a folder that can be put into S3. Raises InputError, with every unusable one at once."""
+    return _files(dict(_walk(directory)))
+
+
 def check_dataset_name(name: str, place: str) -> None:
     """Raises InputError where `name` would be awkward as a folder in S3 and as a part of a job's name."""
     plain = plain_name(name)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from facetrain.cli import data, jobs, local, output
+from facetrain.cli import data, inputs, jobs, local, output
 from facetrain.cli.demo import demo
 from facetrain.cli.doctor import doctor
 from facetrain.cli.forget import forget
@@ -30,6 +30,7 @@ app.command()(demo)
 app.add_typer(local.app)
 app.add_typer(data.dataset)
 app.command()(data.submit)
+app.add_typer(inputs.app)
 app.command(name="jobs")(jobs.list_jobs)
 app.command()(jobs.show)
 app.command()(jobs.logs)

@@ -50,6 +50,7 @@ class Algorithm:
     channels: tuple[str, ...] = contract.CHANNELS
     required_channels: tuple[str, ...] = contract.REQUIRED_CHANNELS
     identities: bool = True  # whether it learns who is on a picture
+    cfg: tuple[str, ...] = (".json",)  # suffixes of what it reads in the channel of that name
 
 
 _NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
@@ -259,5 +260,6 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         YOLOV5_METRICS,
         channels=("images", "labels", "cfg", "weights"),
         identities=False,
+        cfg=(".json", ".yaml", ".yml"),
     ),
 }

@@ -22,6 +22,9 @@ TRAIN_ARGS_ALIASES = {
     "pretrained_model_name": "pretrained",
     "model_name": "pretrained",
     "weights": "pretrained",
+    "img": "image_size",
+    "imgsz": "image_size",
+    "img_size": "image_size",
 }
 _BOOLEANS = {
     "true": True,

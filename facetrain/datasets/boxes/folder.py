@@ -54,7 +54,7 @@ def detection_in(directory: Path, algorithm: str | None = None) -> Detection | N
         return None
     if not pictures:
         raise InputError.because(str(images), "holds no pictures: put those to train on into images/train")
-    return Detection(images, labels, pictures, labelled, _names(directory))
+    return Detection(images, labels, pictures, labelled, class_names(directory))
 
 
 def _in_manifest(directory: Path) -> str | None:
@@ -63,7 +63,8 @@ def _in_manifest(directory: Path) -> str | None:
     return named if named in ALGORITHMS else None
 
 
-def _names(directory: Path) -> tuple[str, ...]:
+def class_names(directory: Path) -> tuple[str, ...]:
+    """What the folder's YAML of a dataset names; empty where there is none. Raises InputError."""
     found = list(_datasets(directory))
     if len(found) > 1:
         both = ", ".join(str(file) for file, _ in found)
