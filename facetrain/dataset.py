@@ -1,7 +1,7 @@
 """Puts a dataset into S3: what is new of its data first, then the manifest, because that starts training."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Event
@@ -20,6 +20,7 @@ from facetrain.storage import Store
 from facetrain.uploads import Uploads
 from training.jobs import contract, manifest
 from training.jobs.algorithms import ALGORITHMS
+from training.jobs.images import IMAGE_SUFFIXES, RECORD_SUFFIX, SHARD_SUFFIX, without_images
 from training.jobs.platform import Platform
 from training.jobs.request import job_name, model_artifact
 from training.jobs.uri import S3Uri
@@ -95,6 +96,8 @@ def plan(folder: Folder, name: str, platform: Platform, store: Store | None) -> 
     prefix = parsed.channels["images"].key.removeprefix(location.folder.key)
     packed = check_packed(folder, prefix)
     _check_channels(parsed, location.folder, folder, store)
+    if "labels" not in parsed.channels:  # a table may name files of any suffix
+        _refuse_no_images([file.key for file in folder.below(prefix)])
     people = folder.people(prefix) if identities and "labels" not in parsed.channels else {}
     if len(people) == 1 or (packed and packed.identities == 1):
         named = f' ("{next(iter(people))}")' if people else ""
@@ -158,6 +161,15 @@ def _without_forgotten(folder: Folder, name: str, parsed: manifest.Manifest, sto
         channel: key.removeprefix(base.key) for channel, key in here.items() if key.startswith(base.key)
     }
     return without_forgotten(folder, name, prefixes, listed)
+
+
+def _refuse_no_images(keys: Sequence[str]) -> None:
+    """What is in S3 already is not looked at."""
+    known = (*IMAGE_SUFFIXES, SHARD_SUFFIX, RECORD_SUFFIX)
+    if keys and not any(key.lower().endswith(known) for key in keys):
+        raise InputError.because(
+            "channels.images", f"no images among {len(keys)} files{without_images(keys)}"
+        )
 
 
 def _check_channels(parsed: manifest.Manifest, base: S3Uri, folder: Folder, store: Store | None) -> None:

@@ -264,6 +264,13 @@ def test_an_empty_folder_says_what_to_put_in_it(facetrain: Facetrain, tmp_path: 
     assert "holds no files: put one folder of photographs per person in it" in ran.err
 
 
+def test_archives_are_not_sent_to_fail_there(facetrain: Facetrain, aws: FakeAws, tmp_path: Path) -> None:
+    put(tmp_path / "photos.zip", b"PK")
+    ran = facetrain("dataset", "push", tmp_path, "staff")
+    assert (ran.code, aws.puts()) == (2, [])
+    assert ran.err.startswith("channels.images: no images among 1 files (.zip files are not read: unpack")
+
+
 def test_a_folder_that_is_not_there_is_refused(facetrain: Facetrain, tmp_path: Path) -> None:
     ran = facetrain("dataset", "push", tmp_path / "none", "staff")
     assert (ran.code, ran.err) == (2, f"{tmp_path}/none: there is no such folder\n")
