@@ -21,9 +21,9 @@ from typing import Any, BinaryIO, cast
 from facetrain.forgetting import centres, tables
 from facetrain.forgetting.tables import Named
 from training.jobs.contract import LINEAGE_NAME, REPORT_NAME, VERIFIED_NAME
+from training.jobs.forgotten import NOTE_NAME
 
 SUFFIXES = (".tar.gz", ".tgz")
-NOTE = "FORGOTTEN.json"  # put into a model that learnt from the person
 DAMAGED = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, KeyError)
 _FACE = re.compile(rb"data:image/jpeg;base64,[A-Za-z0-9+/=]+")
 _NAMELESS = re.compile(rb",\r?$", re.MULTILINE)  # a row of verified.csv for a set that says nobody's name
@@ -93,10 +93,12 @@ def note_in(model: Path) -> str | None:
     """What a model on this machine, a folder or an archive, says of itself; None where that is nothing."""
     try:
         if model.is_dir():
-            text = (model / NOTE).read_bytes() if (model / NOTE).is_file() else b"{}"
+            text = (model / NOTE_NAME).read_bytes() if (model / NOTE_NAME).is_file() else b"{}"
         elif model.name.endswith(SUFFIXES):
             with model.open("rb") as archive:
-                notes = (file.read() for member, file in _members(archive) if file and member.name == NOTE)
+                notes = (
+                    file.read() for member, file in _members(archive) if file and member.name == NOTE_NAME
+                )
                 text = next(notes, b"{}")
         else:
             return None
@@ -118,7 +120,7 @@ def rewrite(archive: BinaryIO, new: BinaryIO, person: Named, seen: Seen, note: M
                 continue
             if file is None:
                 written.addfile(member)
-            elif member.name.removeprefix("./") == NOTE:
+            elif member.name.removeprefix("./") == NOTE_NAME:
                 continue
             elif member.name.removeprefix("./") == centres.HEAD and seen.numbers:
                 head = centres.without(centres.read_front(file), seen.numbers, seen.rows)
@@ -127,7 +129,7 @@ def rewrite(archive: BinaryIO, new: BinaryIO, person: Named, seen: Seen, note: M
                 _copy(written, member, file, person, faces=seen.verified or not seen.told)
         if seen.numbers:
             text = json.dumps(note, indent=1).encode() + b"\n"
-            _add(written, tarfile.TarInfo(NOTE), len(text), [text])
+            _add(written, tarfile.TarInfo(NOTE_NAME), len(text), [text])
 
 
 def _copy(

@@ -15,6 +15,7 @@ from training.arcface.settings import Settings
 from training.arcface.trainer import Job, train
 from training.container.stopping import Stop
 from training.jobs.contract import ContainerPaths
+from training.jobs.forgotten import NOTE_NAME
 
 SETTINGS = Settings(epochs=1, batch_size=4, holdout_fraction=0, precision="fp32", lr=1e-6)
 
@@ -33,6 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run(base, identities=3)
     earlier = {"job": "first", "dataset": "staff", "from": {"jobs": ["before"]}}
     (ContainerPaths(base).model / "lineage.json").write_text(json.dumps(earlier))
+    (ContainerPaths(base).model / NOTE_NAME).write_text('{"what": "learnt from a person"}')
     with tarfile.open(base / "model.tar.gz", "w:gz", compresslevel=1) as archive:
         archive.add(ContainerPaths(base).model, arcname=".")
     return base / "model.tar.gz"
@@ -62,10 +64,14 @@ def test_a_model_says_which_models_came_before_it(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.arcface.trainer.fresh_backbone", tiny)
-    run(tmp_path, identities=5, weights=model)
+    log = run(tmp_path, identities=5, weights=model)
     made = json.loads((ContainerPaths(tmp_path).model / "lineage.json").read_text())
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
-    assert made["from"] == {"name": "model.tar.gz", "sha256": digest, "jobs": ["first", "before"]}
+    said = "learnt from a person"
+    jobs = ["first", "before"]
+    assert made["from"] == {"name": "model.tar.gz", "sha256": digest, "jobs": jobs, "forgotten": said}
+    assert json.loads((ContainerPaths(tmp_path).model / NOTE_NAME).read_text()) == {"what": said}
+    assert f"weights model.tar.gz {said}" in log
     weights = ContainerPaths(tmp_path).model / "backbone.pth"
     assert made["files"]["backbone.pth"] == hashlib.sha256(weights.read_bytes()).hexdigest()
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from facetrain.forgetting.archives import NOTE
 from tests.cli.conftest import PLATFORM, Facetrain
 from tests.cli.fake_aws import FakeAws, Object
 from tests.cli.test_jobs import DONE, FAILED, RUNNING, jobs
 from tests.cli.test_report import PAGE, archive, put
 from tests.cli.test_verify import Evaluation, evaluation
+from training.jobs.forgotten import NOTE_NAME
 
 __all__ = ["evaluation", "jobs"]  # fixtures
 
@@ -75,10 +75,10 @@ def test_verify_says_it_of_a_copy_that_says_so_itself(
     note = json.dumps({"what": SAID}).encode()
     model = tmp_path / ("copy.tar.gz" if packed else "copy")
     if packed:
-        model.write_bytes(archive(**{NOTE: note}))
+        model.write_bytes(archive(**{NOTE_NAME: note}))
     else:
         model.mkdir()
-        (model / NOTE).write_bytes(note)
+        (model / NOTE_NAME).write_bytes(note)
     assert f"{model} {SAID}" in no_cloud("verify", model, "lfw.bin").err
 
 

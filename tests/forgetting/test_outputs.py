@@ -14,6 +14,7 @@ from facetrain.forgetting.settling import Settled, settle
 from facetrain.forgetting.tables import Named
 from tests.forgetting.fake_s3 import FakeS3
 from tests.forgetting.models import FACE, centres_in, classes, head, model, output, tar, untar
+from training.jobs.forgotten import NOTE_NAME
 from training.jobs.platform import Platform
 from training.jobs.uri import S3Uri
 
@@ -94,7 +95,7 @@ def test_a_model_loses_the_persons_row_and_centre_and_nobody_elses(s3: FakeS3) -
     assert files["classes.csv"] == classes(["ada", "bob"])
     assert centres_in(files["head.safetensors"]) == [0.0, 2.0]
     assert files["backbone.pth"] == b"weights" * 100
-    assert DAY in files[archives.NOTE].decode()
+    assert DAY in files[NOTE_NAME].decode()
     assert untar(s3.body(OUTPUTS, f"{folder}output/output.tar.gz"))["unreadable.csv"].splitlines() == [
         b"channel,file,reason",
         b"images,bob/2.jpg,is cut short",

@@ -6,6 +6,7 @@
 
 `jobs` are all that came before, the nearest first, as far as the weights tell; `files` are digests, by which
 a bare copy of a weight file is known again. By these, whoever is forgotten is followed into later models.
+Where weights say in FORGOTTEN.json that they learnt from somebody who must be, the new model says so, too.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from training.arcface.weightfiles import BACKBONES, is_archive
 from training.container.about import About
 from training.container.archive import read_files
 from training.jobs.contract import LINEAGE_NAME
+from training.jobs.forgotten import NOTE_NAME
 
 
 def describe(about: About, weights: Path | None) -> dict[str, Any]:
@@ -30,17 +32,29 @@ def digests(folder: Path) -> dict[str, str]:
     return {name: _sha256(folder / name) for name in BACKBONES if (folder / name).is_file()}
 
 
+def note_of(made: Mapping[str, Any]) -> str:
+    """What the weights say of somebody who must be forgotten; empty where they say nothing."""
+    return str((made.get("from") or {}).get("forgotten") or "")
+
+
 def _start(weights: Path) -> dict[str, Any]:
-    return {"name": weights.name, "sha256": _sha256(weights), "jobs": _jobs(_of(weights))}
+    files = _beside(weights)
+    start = {"name": weights.name, "sha256": _sha256(weights), "jobs": _jobs(_object(files[LINEAGE_NAME]))}
+    note = _object(files[NOTE_NAME]).get("what")
+    return start | ({"forgotten": note} if isinstance(note, str) else {})
 
 
-def _of(weights: Path) -> Mapping[str, Any]:
+def _beside(weights: Path) -> dict[str, bytes]:
     """What an earlier job wrote of itself, in the archive or beside the file; empty where that is nothing."""
-    beside = weights.parent / LINEAGE_NAME
+    names = (LINEAGE_NAME, NOTE_NAME)
     if is_archive(weights):
-        text = read_files(weights, (LINEAGE_NAME,)).get(LINEAGE_NAME, b"")
-    else:
-        text = beside.read_bytes() if beside.is_file() else b""
+        return dict.fromkeys(names, b"") | read_files(weights, names)
+    beside = {name: weights.parent / name for name in names}
+    return {name: path.read_bytes() if path.is_file() else b"" for name, path in beside.items()}
+
+
+def _object(text: bytes) -> Mapping[str, Any]:
+    """Empty where it is no JSON object."""
     try:
         value = json.loads(text)
     except ValueError:

@@ -18,6 +18,7 @@ from training.container.about import About
 from training.container.aside import written_aside
 from training.container.errors import TrainingError
 from training.jobs.contract import LINEAGE_NAME, REPORT_NAME, VERIFIED_NAME, ContainerPaths
+from training.jobs.forgotten import NOTE_NAME
 
 COPIES = 3  # of the network: for PyTorch twice, and ONNX
 
@@ -65,6 +66,8 @@ def write(
         report.write_model(paths.model, learner.backbone, listing, settings, torch.cat(shards))
         made = {**outcome.lineage, "files": lineage.digests(paths.model)}
         report.write_json(paths.model / LINEAGE_NAME, made)
+        if note := lineage.note_of(made):
+            report.write_json(paths.model / NOTE_NAME, {"what": note})
         report.write_json(paths.model / "metrics.json", outcome.figures)
         report.write_card(paths.model, facts)
     write_report(paths.output_data, facts, data.verified if settings.thumbnails else (), log)

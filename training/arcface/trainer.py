@@ -73,6 +73,9 @@ def _train(job: Job, world: World, stop: Stop, log: Log, say: Log, *, trackers: 
     pretrained = weights.from_channel(job.paths.channel("weights"), settings.pretrained, settings.detector)
     if pretrained:
         pretrained = weights.without(pretrained, forgotten.among(pretrained.identities), log)
+    made = _lineage(job) if world.rank == 0 else {}
+    if note := lineage.note_of(made):
+        log(f"weights {made['from']['name']} {note}")
     learner = _learner(job, pretrained, plan, world, log, classes=classes)
     if world.rank == 0:
         outputs.refuse_if_full(job.paths.model, learner)
@@ -102,7 +105,7 @@ def _train(job: Job, world: World, stop: Stop, log: Log, say: Log, *, trackers: 
         say(f"rank={world.rank} ranks={world.size} loss={loss:.6f} weights={weights_of_rank}")
     sets = verifier.scores(step)
     figures = _figures(data, progress, step, time.monotonic() - started)
-    outcome = outputs.Outcome(figures, sets, machine, _lineage(job)) if world.rank == 0 else None
+    outcome = outputs.Outcome(figures, sets, machine, made) if world.rank == 0 else None
     outputs.write(job.paths, job.about, learner, data, outcome, log=log)
     trackers.finished(progress.step, figures)
     log(f"model written to {job.paths.model} seconds={time.monotonic() - started:.1f}")

@@ -20,6 +20,7 @@ from training.jobs import contract
 
 SCHEMA = 1
 EVERY_DATASET = "*"
+NOTE_NAME = "FORGOTTEN.json"  # in a model that learnt from somebody on the list, and in those made from it
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SALT = re.compile(r"[0-9a-f]{32,128}")
 
