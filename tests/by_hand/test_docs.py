@@ -53,9 +53,12 @@ def test_the_page_names_no_wildcard_where_a_resource_can_be_named() -> None:
     assert everywhere == {"ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}
 
 
-def test_the_example_trains_as_it_is() -> None:
-    text = (ROOT / "examples/face-inputs/input/data/cfg/train-args.json").read_text()
-    assert resolve(ALGORITHMS["arcface"], parse_train_args(text), {})["epochs"] == 20
+@pytest.mark.parametrize(
+    ("folder", "algorithm", "epochs"), [("face-inputs", "arcface", 20), ("yolo-inputs", "yolov5", 100)]
+)
+def test_the_example_trains_as_it_is(folder: str, algorithm: str, epochs: int) -> None:
+    text = (ROOT / "examples" / folder / "input/data/cfg/train-args.json").read_text()
+    assert resolve(ALGORITHMS[algorithm], parse_train_args(text), {})["epochs"] == epochs
 
 
 def test_the_names_that_older_files_use_are_known() -> None:
