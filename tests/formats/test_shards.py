@@ -5,8 +5,10 @@ import json
 import resource
 import shutil
 import tarfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from tests.arcface.examples import picture
 from training.arcface.channels import fast_file
 from training.arcface.data.store import Decoding, StreamedImages, open_dataset
 from training.arcface.distributed import World
+from training.formats import shards
 from training.formats.errors import DataError
 from training.formats.listing import Listing, find
 from training.formats.places import SpanReader, Spans
@@ -110,6 +113,25 @@ def test_each_shard_is_read_from_its_beginning_to_its_end(tmp_path: Path) -> Non
     listing = find(tmp_path, None)
     reader = listing.reader()
     assert [reader.read(index) for index in map(int, reader.in_reading_order())] == [b"1", b"2", b"3"]
+
+
+def test_the_headers_of_several_shards_are_read_at_once_and_come_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streamed from S3, each read waits for an answer: one shard after another would take hours."""
+    names = [f"{number:02}.tar" for number in range(2 * shards.AT_ONCE)]
+    for name in names:
+        shard(tmp_path / name, {"a.png": b"1", "a.cls": name.encode()})
+    meeting, read = threading.Barrier(shards.AT_ONCE, timeout=10), shards.members
+
+    def together(file: BinaryIO, size: int) -> Iterator[shards.Member]:
+        meeting.wait()
+        return read(file, size)
+
+    monkeypatch.setattr(shards, "members", together)
+    found = find(tmp_path, None)
+    assert found.files == tuple(f"{name}/a.png" for name in names)
+    assert [found.identities[label] for label in found.labels] == names
 
 
 def test_numbers_get_their_names_from_the_table_beside_the_shards(tmp_path: Path) -> None:

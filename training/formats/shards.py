@@ -11,7 +11,9 @@ POSIX pax.
 """
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -63,9 +65,9 @@ def scan(
     Raises DataError naming the shard where one is damaged, or an image has no identity.
     """
     found, names = Found(), read_names(root, channel)
-    for number, shard in enumerate(shards):
-        reading = _Shard(root / shard, f"channels.{channel}: {shard}", suffixes, names)
-        for key, sample in reading.samples().items():
+    readings = [_Shard(root / shard, f"channels.{channel}: {shard}", suffixes, names) for shard in shards]
+    for number, (shard, reading, samples) in enumerate(zip(shards, readings, _read(readings), strict=True)):
+        for key, sample in samples.items():
             if sample.image is None:
                 continue
             file = f"{shard}/{sample.image.name}"
@@ -79,6 +81,24 @@ def scan(
                 found.identities.append(identity)
                 found.spans.append((number, sample.image.offset, sample.image.size))
     return found, Spans.of(shards, found.spans)
+
+
+AT_ONCE = 8  # shards: where each read is a request to S3 (FastFile mode), one alone mostly waits
+
+
+def _read(readings: Sequence["_Shard"]) -> Iterator[dict[str, Sample]]:
+    """The samples of each, in their order; no more are kept than are read at once."""
+    waiting: deque[Future[dict[str, Sample]]] = deque()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            for reading in readings:
+                waiting.append(pool.submit(reading.samples))
+                if len(waiting) == AT_ONCE:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class _Shard:
