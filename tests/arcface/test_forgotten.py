@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from facetrain.datasets.pack import pack
 from tests.arcface.examples import write_job, write_pictures
 from tests.arcface.test_sets import put_bin, put_lfw
 from training.arcface import weights
@@ -50,6 +51,14 @@ def test_nobody_on_the_list_is_trained_on_and_the_log_says_how_many_and_not_who(
     assert data.train.listing.identities == ("0", "2", "3")
     assert "forgotten channel=images identities=1 images=2" in log
     assert not [line for line in log if "zoe" in line]
+
+
+def test_who_is_forgotten_in_shards_is_known_by_their_table_of_names(tmp_path: Path) -> None:
+    paths = write_job(tmp_path, {})
+    pack(write_pictures(tmp_path / "loose", 3, 2), paths.channel("images"))
+    data, log = load(paths, forgetting("1"), holdout_fraction=0)
+    assert data.train.listing.identities == ("0", "2")
+    assert "forgotten channel=images identities=1 images=2" in log
 
 
 def test_who_is_forgotten_in_another_dataset_stays(job: ContainerPaths) -> None:
