@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -273,6 +274,20 @@ def test_the_detector_finds_real_faces_in_small_tight_and_large_photos(tmp_path:
     rows = [json.loads(line) for line in (tmp_path / "out/.prepare/journal.jsonl").read_text().splitlines()]
     one = next(row for row in rows if row.get("file") == "group/one.png")
     assert 400 < one["eyes"] < 520
+
+
+@real_faces
+def test_photos_without_a_face_and_with_several_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in" / "s1").mkdir(parents=True)
+    picture().save(tmp_path / "in/s1/none.jpg")
+    (tmp_path / "in/s1/several.jpg").write_bytes((SHARED / "group_photo.jpg").read_bytes())
+    command = ["dataset", "prepare", str(tmp_path / "in"), str(tmp_path / "out"), "--detector", str(DETECTOR)]
+    assert run([*command, "--processes", "1"]) == 1
+    said = capsys.readouterr().out
+    for reason in ("no_face", "several_faces"):
+        assert re.search(rf"^1 +{reason} +{REASONS[reason]}", said, re.MULTILINE)
 
 
 @real_faces

@@ -16,7 +16,8 @@ from facetrain.datasets.prepare import worker
 from facetrain.datasets.prepare.command import Wanted, prepare
 from facetrain.errors import InputError, OperationError
 from tests.datasets.faces import put
-from tests.datasets.photos import Album, picture
+from tests.datasets.photos import POINTS, Album, picture
+from training.formats.faces import REASONS
 
 
 @pytest.fixture
@@ -217,6 +218,27 @@ def test_a_missing_package_is_named_with_the_remedy(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "insightface" else name)
     assert run(["dataset", "prepare", "in", "out", "--detector", "x.onnx"]) == 1
     assert "insightface is not installed: `pip install 'facetrain[data]'`" in capsys.readouterr().err
+
+
+def test_what_was_passed_over_is_told_with_its_reason(
+    album: Album, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    album.add("anna/beside.jpg", points=POINTS + 900)
+    (album.source / "anna/out.jpg").symlink_to(tmp_path / "landmarks.csv")
+    (album.source / "empty").mkdir()
+    put(album.source / "ben/climbs.zip", b"PK ../../x")
+    with album.table.open("a") as table:
+        table.write("anna/gone.jpg" + ",5" * 10 + "\n")
+    command = ["dataset", "prepare", str(album.source), str(album.destination)]
+    assert run([*command, "--landmarks", str(album.table), "--processes", "1"]) == 0
+    said = capsys.readouterr()
+    assert f"1        outside  {REASONS['outside']}" in said.out
+    assert said.err.splitlines()[:4] == [
+        f"6 of 7 photos became faces of 1 identities in {album.destination}",
+        "note: 1 files are no pictures and were passed over",
+        "note: 1 links to folders or out of SRC were not followed",
+        "note: 1 lines of landmarks are for photos that are not there (such as anna/gone.jpg)",
+    ]
 
 
 def test_photos_that_give_no_face_at_all_are_a_failure(
