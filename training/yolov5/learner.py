@@ -76,9 +76,6 @@ class Learner:
         self.average.update(self.model)
         self.waiting = 0
 
-    def is_finite(self) -> bool:
-        return all(bool(torch.isfinite(value).all()) for value in self.model.parameters())
-
     def state(self) -> dict[str, Any]:
         """A copy of all, on the CPU."""
         gradients = {name: one.grad for name, one in self.model.named_parameters() if one.grad is not None}

@@ -93,7 +93,7 @@ def read(path: Path) -> Weights:
 def load_into(network: nn.Module, weights: Weights, classes: Sequence[str]) -> str:
     """Takes over every tensor that fits, rows of known classes by their names; a line for the log.
 
-    Raises TrainingError where little fits, for then they are of another network or size.
+    Raises TrainingError where little fits, for then they are of another network or size, or cannot be used.
     """
     mine = network.state_dict()
     taken = {
@@ -108,6 +108,8 @@ def load_into(network: nn.Module, weights: Weights, classes: Sequence[str]) -> s
             f"weights/{weights.name} is of another network or size ({len(taken)} of {len(mine)} tensors "
             f"fit): name the model that it is of in model, or another file in pretrained"
         )
+    if not all(bool(torch.isfinite(value).all()) for value in taken.values()):
+        raise TrainingError(f"weights/{weights.name} holds weights that are no numbers: take another file")
     network.load_state_dict(taken | rows, strict=False)
     known = f" classes_known={len(set(weights.classes) & set(classes))}" if weights.classes else ""
     return f"weights loaded from {weights.name} tensors={len(taken | rows)}/{len(mine)}{known}"
