@@ -79,7 +79,11 @@ def advice(report: Read) -> list[str]:
             f"{many(each['with_one_image'], 'identity')} with one image, which teaches little: add more",
         ),
         (_outweighs(report), f"one identity has {each['max']:,} images: keep some of them"),
-        (odd, f"{many(odd)} not 112x112: align them (facetrain dataset prepare), or they are only scaled"),
+        (
+            odd,
+            f"{many(odd)} not 112x112: align them (facetrain dataset prepare), or let the job do it "
+            "(landmarks or a detector), or they are only scaled",
+        ),
         (empty, f"{many(empty, 'folder')} without an image"),
         (report["names"]["count"], f"{many(report['names']['count'], 'name')} that may cause trouble"),
         (missing, f"{many(missing, 'class number')} without an image: fine, if nobody was lost"),
