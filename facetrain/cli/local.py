@@ -29,11 +29,19 @@ def up(
         int | None,
         typer.Option(min=1, max=65535, help="Of the gateway.  [default: a free one]", show_default=False),
     ] = None,
+    algorithm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose image to build as well, for --runner docker; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Start the cloud and deploy the stacks into it; harmless where both are done."""
     from facetrain.local import cloud
 
-    found = cloud.up(name, progress=output.say, runner=runner, port=port)
+    found = cloud.up(name, progress=output.say, runner=runner, port=port, algorithms=algorithm or ())
     output.say(f'the cloud "{found.name}" is up at {found.endpoint}')
     named = "" if name == cloud.DEFAULT_NAME else f" --name {name}"
     output.say(

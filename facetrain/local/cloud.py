@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +22,8 @@ from facetrain.local.errors import LocalCloudError
 from facetrain.local.home import Home, read_json, write_private
 from facetrain.local.routes import MINISTACK_HEALTH_PATH, SAGEMAKER_HEALTH_PATH
 from facetrain.local.services import PortTakenError, Servers
+from training.jobs.algorithms import ALGORITHMS
+from training.jobs.problems import did_you_mean
 
 __all__ = ["Cloud", "LocalCloudError", "Status", "down", "find", "status", "up"]
 
@@ -83,17 +85,20 @@ def up(
     progress: Progress = lambda _line: None,
     runner: str | None = None,
     port: int | None = None,
+    algorithms: Collection[str] = (),
 ) -> Cloud:
     """Start the cloud `name` and deploy the stacks into it; harmless where both are done.
 
     progress is told, in one line each, what takes time. runner: what jobs run as, "process" or "docker";
     where None, as before, or "process" in a new cloud. port: MiniStack's; any free one where None.
+    algorithms: whose images are built beside the first's, for containers.
     Raises LocalCloudError in one sentence with the remedy. An interrupt, like a failure, leaves nothing
     running that was not running before, and no half-made deployment.
     """
     if runner not in (None, *RUNNERS):
         raise LocalCloudError(f'there is no runner "{runner}": take {" or ".join(RUNNERS)}')
     home = Home.of(name)
+    _refuse_algorithms(algorithms, runner or _runner(home))
     with (
         _termination_raises(),
         home.locked(lambda: progress(f'Waiting for another command on cloud "{name}"')),
@@ -101,8 +106,10 @@ def up(
         before = _healthy(home)
         _refuse_change(before, port, runner)
         with _nothing_half_made(home, ran_before=before is not None):
-            make = _with_containers if (runner or _runner(home)) == "docker" else _with_processes
-            servers = make(home, before, port, progress)
+            if (runner or _runner(home)) == "docker":
+                servers = _with_containers(home, before, port, progress, algorithms)
+            else:
+                servers = _with_processes(home, before, port, progress)
             if before is None:
                 deployment.warm_launcher(servers)
     return _cloud(servers)
@@ -116,15 +123,35 @@ def _with_processes(home: Home, running: Servers | None, port: int | None, progr
     return servers
 
 
-def _with_containers(home: Home, running: Servers | None, port: int | None, progress: Progress) -> Servers:
+def _with_containers(
+    home: Home, running: Servers | None, port: int | None, progress: Progress, algorithms: Collection[str]
+) -> Servers:
     """A cloud whose jobs are containers. What can fail for want of Docker comes first."""
     root = deployment.checkout()
     engine, tag = container_image.engine(), container_image.tag(root)
-    container_image.ensure_built(engine, root, tag, progress)
+    for algorithm in {next(iter(ALGORITHMS)), *algorithms}:
+        container_image.ensure_built(engine, root, algorithm, tag, progress)
     servers = running or _start(home, port, "docker", {}, progress)
     deployment.deploy(servers, tag, progress)
-    container_image.ensure_pushed(engine, servers, deployment.repository("arcface"), tag, progress)
+    for algorithm in ALGORITHMS:
+        if engine.holds(container_image.name(algorithm, tag)):
+            container_image.ensure_pushed(engine, servers, algorithm, tag, progress)
+        else:
+            build = f"facetrain local up{_named(home.name)} --algorithm {algorithm}"
+            progress(f"There is no image of {algorithm} yet, whose jobs would fail: `{build}` builds it")
     return servers
+
+
+def _refuse_algorithms(algorithms: Collection[str], runner: str) -> None:
+    """Raises LocalCloudError where one is not known, or has no image to be built."""
+    for algorithm in algorithms:
+        if algorithm not in ALGORITHMS:
+            raise LocalCloudError(f'there is no algorithm "{algorithm}"{did_you_mean(algorithm, ALGORITHMS)}')
+        if runner != "docker":
+            raise LocalCloudError(
+                "--algorithm says whose image to build, and jobs that are processes have none: leave it out, "
+                "or name --runner docker"
+            )
 
 
 def down(name: str = DEFAULT_NAME, delete: bool = False) -> bool:

@@ -1,4 +1,4 @@
-"""The image of a cloud whose jobs are containers: built from this checkout where it must be, and pushed."""
+"""The images of a cloud whose jobs are containers: built from this checkout where needed, and pushed."""
 
 import re
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from facetrain.client import Connection
 from facetrain.image.build import build, fingerprint
 from facetrain.image.engine import Engine, ImageError, find_engine
 from facetrain.image.registry import digest_of, logged_in, push, registry_of
+from facetrain.local import deployment
 from facetrain.local.clients import aws_environment
 from facetrain.local.errors import LocalCloudError
 from facetrain.local.services import Servers
@@ -16,7 +17,6 @@ from facetrain.local.services import Servers
 Progress = Callable[[str], None]
 
 CONTEXT = "training"  # below the checkout's root
-NAME = "facetrain-arcface"  # in the engine; its tag is the fingerprint
 _STEP = re.compile(r"#\d+ \[(?P<stage>[^\]]*\d+/\d+)\] (?P<what>.+)")  # in BuildKit's plain progress
 _WIDTH = 100
 
@@ -34,14 +34,19 @@ def tag(root: Path) -> str:
     return fingerprint(root / CONTEXT)
 
 
-def ensure_built(engine: Engine, root: Path, tag: str, progress: Progress) -> None:
+def name(algorithm: str, tag: str) -> str:
+    """What the image is called in the engine."""
+    return f"facetrain-{algorithm}:{tag}"
+
+
+def ensure_built(engine: Engine, root: Path, algorithm: str, tag: str, progress: Progress) -> None:
     """Have the image in the engine. LocalCloudError where it cannot be built."""
-    name = f"{NAME}:{tag}"
-    if engine.holds(name):
+    image = name(algorithm, tag)
+    if engine.holds(image):
         return
-    progress(f"Building the image {name} (minutes, the first time)")
+    progress(f"Building the image {image} (minutes, the first time)")
     try:
-        build(engine, root / CONTEXT, name, progress=steps(progress))
+        build(engine, root / CONTEXT, image, options=("--target", algorithm), progress=steps(progress))
     except ImageError as problem:
         raise LocalCloudError(str(problem)) from problem
 
@@ -55,10 +60,10 @@ def forget(port: int) -> None:
         engine = find_engine()
         rows = engine.run("images", "--digests", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}")
         for repository, tag, digest in map(str.split, rows.splitlines()):
-            for name in (f"{repository}:{tag}", f"{repository}@{digest}"):
-                if name.startswith(f"localhost:{port}/") and "<none>" not in name:
+            for own in (f"{repository}:{tag}", f"{repository}@{digest}"):
+                if own.startswith(f"localhost:{port}/") and "<none>" not in own:
                     with suppress(ImageError):  # with an image's last tag its digest may have gone
-                        engine.run("rmi", name)
+                        engine.run("rmi", own)
 
 
 def steps(progress: Progress) -> Progress:
@@ -74,15 +79,15 @@ def steps(progress: Progress) -> Progress:
     return read
 
 
-def ensure_pushed(engine: Engine, servers: Servers, repository: str, tag: str, progress: Progress) -> None:
+def ensure_pushed(engine: Engine, servers: Servers, algorithm: str, tag: str, progress: Progress) -> None:
     """Have the image in the cloud's registry; nothing is sent where it is there."""
-    registry = registry_of(Connection(aws_environment(servers)))
+    registry, repository = registry_of(Connection(aws_environment(servers))), deployment.repository(algorithm)
     if digest_of(registry, repository, tag):
         return
     progress(f"Pushing the image to {registry.address}/{repository}:{tag}")
     try:
         with logged_in(engine, registry) as own:
-            push(own, registry, f"{NAME}:{tag}", repository, tag)
+            push(own, registry, name(algorithm, tag), repository, tag)
         engine.run("rmi", f"{registry.address}/{repository}:{tag}")  # its name outside is enough
     except ImageError as problem:
         raise LocalCloudError(str(problem)) from problem

@@ -28,7 +28,7 @@ ENDLESS = {"network": "mbf", "batch_size": 4, "holdout_fraction": 0.5, "workers"
 @pytest.fixture(scope="module")
 def deployed(engine: "Engine", image: str, facetrain_home: Path) -> Iterator[Account]:
     """A cloud of containers, with the image that the other tests have built."""
-    engine.run("tag", image, f"{container_image.NAME}:{container_image.tag(deployment.checkout())}")
+    engine.run("tag", image, container_image.name("arcface", container_image.tag(deployment.checkout())))
     environment = local_cloud.up(NAME, progress=print, runner="docker").environment()
     yield Account(discover(Connection(environment), environment["FACETRAIN_STAGE"]), environment)
     local_cloud.down(NAME, delete=True)

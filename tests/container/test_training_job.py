@@ -36,7 +36,7 @@ SET = [word for name, value in QUICK.items() for word in ("--set", f"{name}={val
 @pytest.fixture(scope="module")
 def cloud(engine: "Engine", image: str, facetrain_home: Path) -> Iterator[Cloud]:
     """A cloud whose jobs are containers, with the image that the other tests have built."""
-    engine.run("tag", image, f"{container_image.NAME}:{container_image.tag(deployment.checkout())}")
+    engine.run("tag", image, container_image.name("arcface", container_image.tag(deployment.checkout())))
     yield local_cloud.up(NAME, progress=print, runner="docker")
     local_cloud.down(NAME, delete=True)
 

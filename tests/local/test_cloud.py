@@ -286,6 +286,10 @@ def test_a_taken_port_that_was_asked_for_is_refused(facetrain_home: Path) -> Non
 def test_a_runner_that_is_not_there_is_refused(facetrain_home: Path) -> None:
     with pytest.raises(LocalCloudError, match='no runner "podman": take process or docker'):
         local_cloud.up("third", runner="podman")
+    with pytest.raises(LocalCloudError, match=r'there is no algorithm "yolo5" \(did you mean "yolov5"'):
+        local_cloud.up("third", runner="docker", algorithms=["yolo5"])
+    with pytest.raises(LocalCloudError, match="jobs that are processes have none"):
+        local_cloud.up("third", algorithms=["yolov5"])
 
 
 def test_a_running_cloud_goes_on_as_it_is(cloud: Cloud) -> None:

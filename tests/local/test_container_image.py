@@ -50,7 +50,7 @@ def test_of_a_build_each_step_is_told_once_and_in_one_line() -> None:
 def test_an_image_that_the_engine_holds_is_not_built_again(docker: FakeDocker, tmp_path: Path) -> None:
     docker.answer("image inspect", out='[{"Id": "sha256:1", "Architecture": "amd64", "Size": 1}]')
     said = list[str]()
-    container_image.ensure_built(docker.engine, tmp_path, "abc", said.append)
+    container_image.ensure_built(docker.engine, tmp_path, "arcface", "abc", said.append)
     assert (docker.commands(), said) == (["image inspect facetrain-arcface:abc"], [])
 
 
@@ -59,8 +59,10 @@ def test_a_build_that_fails_is_one_sentence(docker: FakeDocker, tmp_path: Path) 
     docker.answer("build", out="#1 [a 1/1] RUN x\nfailed to solve: no space left on device\n", code=1)
     said = list[str]()
     with pytest.raises(LocalCloudError, match="no space left on device"):
-        container_image.ensure_built(docker.engine, tmp_path, "abc", said.append)
+        container_image.ensure_built(docker.engine, tmp_path, "arcface", "abc", said.append)
     assert said == ["Building the image facetrain-arcface:abc (minutes, the first time)", "  a 1/1 RUN x"]
+    (build,) = docker.calls("build")
+    assert "--target arcface" in " ".join(build["arguments"])
 
 
 def test_an_image_that_the_registry_holds_is_not_pushed_again(
@@ -68,7 +70,7 @@ def test_an_image_that_the_registry_holds_is_not_pushed_again(
 ) -> None:
     client(repository, "ecr").put_image(repositoryName=REPOSITORY, imageManifest=MANIFEST, imageTag="abc")
     said = list[str]()
-    container_image.ensure_pushed(docker.engine, repository, REPOSITORY, "abc", said.append)
+    container_image.ensure_pushed(docker.engine, repository, "arcface", "abc", said.append)
     assert (docker.commands(), said) == ([], [])
 
 
@@ -79,7 +81,7 @@ def test_a_push_goes_to_the_clouds_own_registry_with_a_login_of_its_own(
     with pytest.raises(
         LocalCloudError, match="does not hold abc after the push"
     ):  # this docker sends nothing
-        container_image.ensure_pushed(docker.engine, repository, REPOSITORY, "abc", said.append)
+        container_image.ensure_pushed(docker.engine, repository, "arcface", "abc", said.append)
     place = f"localhost:{repository.port}/{REPOSITORY}:abc"
     assert said == [f"Pushing the image to {place}"]
     (login,) = docker.calls("login")
