@@ -14,11 +14,12 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from facetrain.forgetting import centres, tables
+from facetrain.forgetting.centres import Table
 from facetrain.forgetting.tables import Named
 from training.jobs.contract import LINEAGE_NAME, REPORT_NAME, VERIFIED_NAME
 from training.jobs.forgotten import NOTE_NAME
@@ -36,13 +37,12 @@ _COMPRESSION = 1  # weights hardly shrink, however long one tries
 class Seen:
     """What an archive holds.
 
-    rows: of its classes; numbers: the person's of them; tables: other files that name the person; pictures:
-    whether there are faces in it; told: whether a table says whose; pictures_of_them: how many files lie in a
-    folder of the person's name.
+    classes: each model's table, without its content, by the folder that it lies in; tables: other files that
+    name the person; pictures: whether there are faces in it; told: whether a table says whose;
+    pictures_of_them: how many files lie in a folder of the person's name.
     """
 
-    rows: int = 0
-    numbers: frozenset[int] = frozenset()
+    classes: Mapping[str, Table] = field(default_factory=dict)
     tables: tuple[str, ...] = ()
     pictures: bool = False
     told: bool = False
@@ -50,13 +50,24 @@ class Seen:
     pictures_of_them: int = 0
 
     @property
+    def learnt(self) -> bool:
+        """Whether the person is one of a model's classes."""
+        return any(table.numbers for table in self.classes.values())
+
+    @property
     def names(self) -> bool:
-        return bool(self.numbers or self.tables or self.pictures_of_them)
+        return bool(self.learnt or self.tables or self.pictures_of_them)
 
     @property
     def verified(self) -> bool:
         """Whether the person was verified on."""
         return any(PurePosixPath(name).name == VERIFIED_NAME for name in self.tables)
+
+    def classes_beside(self, name: str) -> Table | None:
+        """Of a head.safetensors with the person's centre: the table that says whose each is."""
+        folder, _, base = name.removeprefix("./").rpartition("/")
+        table = self.classes.get(folder) if base == centres.HEAD else None
+        return table if table and table.numbers else None
 
     def holds(self, of_the_persons_job: bool) -> bool:
         """Whether anything of the person may be in it. of_the_persons_job: the job may have read them."""
@@ -66,7 +77,7 @@ class Seen:
 
 def look(archive: BinaryIO, person: Named) -> Seen:
     """Raises one of DAMAGED where the archive cannot be read to its end."""
-    classes = centres.Table(0, frozenset(), b"")
+    classes: dict[str, Table] = {}
     found: list[str] = []
     pictures, told, theirs = False, False, 0
     lineage: Any = {}
@@ -75,18 +86,20 @@ def look(archive: BinaryIO, person: Named) -> Seen:
         theirs += _is_theirs(member, person)
         if file is None:
             continue
-        if name == centres.TABLE:
-            classes = centres.read_table(_small(member, file), person.is_identity)
-        elif name == LINEAGE_NAME:
+        folder, _, base = name.rpartition("/")
+        if name == LINEAGE_NAME:
             lineage = json.loads(_small(member, file))
-        elif PurePosixPath(name).name == REPORT_NAME:
+        elif base == REPORT_NAME:
             pictures |= bool(_FACE.search(_small(member, file)))
         elif name.endswith(".csv"):
             data = _small(member, file)
-            told |= PurePosixPath(name).name == VERIFIED_NAME and not _NAMELESS.search(data)
-            found += [name] if _without(name, data, person)[1] else []
+            told |= base == VERIFIED_NAME and not _NAMELESS.search(data)
+            if base == centres.TABLE and centres.is_table(data):
+                classes[folder] = replace(centres.read_table(data, person.is_identity), rest=b"")
+            elif _without(name, data, person)[1]:
+                found.append(name)
     lineage = lineage if isinstance(lineage, dict) else {}
-    return Seen(classes.rows, classes.numbers, tuple(found), pictures, told, lineage, theirs)
+    return Seen(classes, tuple(found), pictures, told, lineage, theirs)
 
 
 def note_in(model: Path) -> str | None:
@@ -122,12 +135,12 @@ def rewrite(archive: BinaryIO, new: BinaryIO, person: Named, seen: Seen, note: M
                 written.addfile(member)
             elif member.name.removeprefix("./") == NOTE_NAME:
                 continue
-            elif member.name.removeprefix("./") == centres.HEAD and seen.numbers:
-                head = centres.without(centres.read_front(file), seen.numbers, seen.rows)
+            elif table := seen.classes_beside(member.name):
+                head = centres.without(centres.read_front(file), table.numbers, table.rows)
                 _add(written, member, head.size, head.chunks(file))
             else:
                 _copy(written, member, file, person, faces=seen.verified or not seen.told)
-        if seen.numbers:
+        if seen.learnt:
             text = json.dumps(note, indent=1).encode() + b"\n"
             _add(written, tarfile.TarInfo(NOTE_NAME), len(text), [text])
 
@@ -137,14 +150,16 @@ def _copy(
 ) -> None:
     """faces: whether the report's pictures go."""
     name = member.name.removeprefix("./")
-    if name == centres.TABLE:
-        data = centres.read_table(_small(member, file), person.is_identity).rest
-    elif PurePosixPath(name).name == REPORT_NAME:
-        data = _FACE.sub(_NO_FACE, _small(member, file)) if faces else _small(member, file)
-    elif name.endswith(".csv"):
-        data = _without(name, _small(member, file), person)[0]
-    else:
+    base = PurePosixPath(name).name
+    if not (base == REPORT_NAME or name.endswith(".csv")):
         return written.addfile(member, file)
+    data = _small(member, file)
+    if base == REPORT_NAME:
+        data = _FACE.sub(_NO_FACE, data) if faces else data
+    elif base == centres.TABLE and centres.is_table(data):
+        data = centres.read_table(data, person.is_identity).rest
+    else:
+        data = _without(name, data, person)[0]
     return _add(written, member, len(data), [data])
 
 

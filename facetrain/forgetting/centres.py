@@ -29,6 +29,11 @@ class Table:
     rest: bytes
 
 
+def is_table(start: bytes) -> bool:
+    """Whether a classes.csv that begins so is a model's; others have tables of this name, too."""
+    return start.removeprefix(b"\xef\xbb\xbf").startswith(b"class,identity")
+
+
 def read_table(data: bytes, is_person: Callable[[str], bool]) -> Table:
     """Raises ValueError where it is no table of class,identity."""
     rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))

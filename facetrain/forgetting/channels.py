@@ -11,7 +11,7 @@ from typing import Any
 
 from facetrain.datasets.index import INDEX_NAME
 from facetrain.datasets.unpack import BIN_SUFFIX
-from facetrain.forgetting import centres, tables
+from facetrain.forgetting import tables
 from facetrain.forgetting.versions import Version, by_key
 from training.formats import records, shards
 from training.formats.files import is_image, is_litter, suffix_of
@@ -84,8 +84,6 @@ def survey(s3: Any, bucket: str) -> Survey:
         key = versions[0].key
         folder, _, name = key.rpartition("/")
         suffix = suffix_of(key)
-        if name == centres.TABLE:
-            continue  # of a model: `outputs` takes the person out of it and of the centres beside it
         if any(map(is_litter, key.split("/"))):
             found.hidden.append(key)
         elif is_image(key):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from facetrain.forgetting import centres, listed, tables
+from facetrain.forgetting import listed, scan, tables
 from facetrain.forgetting.channels import Survey, View, survey, view_of, views
 from facetrain.forgetting.copies import copies
 from facetrain.forgetting.loose import pictures
@@ -45,7 +45,7 @@ def find(s3: Any, platform: Platform, identity: str, *, dataset: str, aside: Pat
     last = frozenset(key for view in everything for key in view.labels)
     for view, keys in _by_view(found, everything, gone, tables.SUFFIXES):
         for key in keys if view in scope else ():
-            if key.endswith(f"/{centres.TABLE}"):
+            if scan.is_classes(s3, found.objects[key]):
                 continue  # of a model's weights, whose centres go with its lines: `outputs` sees to them
             who = listed.named(key, names, scope, identity)
             kind = LABELS if key in last or key.endswith(f"/{NAMES_TABLE}") else TABLE

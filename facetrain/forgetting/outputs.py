@@ -147,7 +147,7 @@ class _Jobs:
                 self.found[folder] = Job(name, dataset, place, mine[0].why, mine[0].learnt)
             elif not self.person.in_dataset(dataset):
                 continue
-            elif any(one.numbers for one in seen):
+            elif any(one.learnt for one in seen):
                 self.found[folder] = Job(name, dataset, place, TRAINED, learnt=True)
             elif any(one.verified for one in seen):
                 self.found[folder] = Job(name, dataset, place, VERIFIED, learnt=False)
@@ -216,7 +216,7 @@ class _Jobs:
         if holder.uri.bucket == self.platform.outputs_bucket:
             return job_of(folder_of(holder.key))[0] in learnt
         return any(
-            self._is_theirs(holder, seen) and (seen.numbers or not learnt.isdisjoint(_jobs_in(seen.lineage)))
+            self._is_theirs(holder, seen) and (seen.learnt or not learnt.isdisjoint(_jobs_in(seen.lineage)))
             for seen in holder.seen.values()
         )
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -59,7 +59,7 @@ def survey(
         key = versions[0].key
         if key.endswith(f"/{contract.JOB_RECORD_NAME}"):
             records[key.removesuffix(contract.JOB_RECORD_NAME)] = _record(s3, versions, unread)
-        elif is_candidate(key):
+        elif is_candidate(s3, versions):
             records.setdefault(folder_of(key), {})
             candidates.append(versions)
     for versions in by_key(s3, platform.outputs_bucket, contract.CHECKPOINTS_PREFIX):
@@ -68,7 +68,7 @@ def survey(
     candidates += [
         versions
         for versions in by_key(s3, platform.inputs_bucket, contract.INPUTS_PREFIX)
-        if is_candidate(versions[0].key)
+        if is_candidate(s3, versions)
     ]
     if candidates:
         note(f"looking into {len(candidates)} archives of models and reports")
@@ -84,9 +84,18 @@ def survey(
         return records, list(pool.map(looked_into, candidates))
 
 
-def is_candidate(key: str) -> bool:
+def is_candidate(s3: Any, versions: Sequence[Version]) -> bool:
     """Whether it may hold a model's classes."""
-    return key.endswith(archives.SUFFIXES) or key.rpartition("/")[2] == centres.TABLE
+    return versions[0].key.endswith(archives.SUFFIXES) or is_classes(s3, versions)
+
+
+def is_classes(s3: Any, versions: Sequence[Version]) -> bool:
+    """Whether it is the table of a model's classes, by the newest version of it."""
+    newest = next((version for version in versions if not version.marker), None)
+    if newest is None or not newest.key.endswith(f"/{centres.TABLE}"):
+        return False
+    answer = s3.get_object(Bucket=newest.bucket, Key=newest.key, VersionId=newest.id)
+    return centres.is_table(answer["Body"].read(64))
 
 
 def _look(s3: Any, version: Version, named: Named, unread: list[str]) -> Seen:
@@ -95,7 +104,7 @@ def _look(s3: Any, version: Version, named: Named, unread: list[str]) -> Seen:
         if version.key.endswith(archives.SUFFIXES):
             return archives.look(body, named)
         table = centres.read_table(body.read(centres.LARGEST_TABLE), named.is_identity)
-        return Seen(table.rows, table.numbers, lineage=_lineage_beside(s3, version))
+        return Seen({"": replace(table, rest=b"")}, lineage=_lineage_beside(s3, version))
     except archives.DAMAGED as error:
         unread.append(
             f"s3://{version.bucket}/{version.key} cannot be read ({error}): delete it if it is a model"

@@ -257,6 +257,26 @@ def test_copies_of_a_model_among_the_inputs_lose_the_person_too(s3: FakeS3) -> N
     assert not done.left
 
 
+def test_a_model_in_a_folder_of_an_archive_is_one_too(s3: FakeS3) -> None:
+    files = {f"model/{name}": content for name, content in untar(model(PEOPLE)).items()}
+    s3.put(INPUTS, "inputs/guests/weights/staff.tgz", tar(files))
+    forget(s3)
+    found = untar(s3.body(INPUTS, "inputs/guests/weights/staff.tgz"))
+    assert found["model/classes.csv"] == classes(["ada", "bob"])
+    assert centres_in(found["model/head.safetensors"]) == [0.0, 2.0]
+
+
+def test_somebody_elses_table_of_that_name_is_a_table_like_any_other(s3: FakeS3) -> None:
+    table = b"file,person\nzoe/1.jpg,zoe\nbob/1.jpg,bob\n"
+    s3.put(INPUTS, "inputs/staff/images/classes.csv", table)
+    s3.put(INPUTS, "inputs/staff/photos.tgz", tar({"photos/classes.csv": table}))
+    found, done = forget(s3)
+    assert [one.key for one in found.objects] == ["inputs/staff/photos.tgz"]
+    rest = untar(s3.body(INPUTS, "inputs/staff/photos.tgz"))["photos/classes.csv"]
+    assert rest == b"file,person\nbob/1.jpg,bob\n"
+    assert not done.left
+
+
 def test_pictures_in_an_archive_among_the_inputs_go_by_their_folder(s3: FakeS3) -> None:
     files = {"photos/zoe/1.jpg": b"zoe", "photos/bob/1.jpg": b"bob", "photos/bob/zoe.jpg": b"a zebra"}
     s3.put(INPUTS, "inputs/staff/photos.tgz", tar(files))
