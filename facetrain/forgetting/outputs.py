@@ -151,6 +151,8 @@ class _Jobs:
                 self.found[folder] = Job(name, dataset, place, TRAINED, learnt=True)
             elif any(one.verified for one in seen):
                 self.found[folder] = Job(name, dataset, place, VERIFIED, learnt=False)
+            elif any(one.classes for one in seen) and any(one.told for one in seen):
+                continue  # it says of everybody that it trained or verified on: the person came later
             elif any(_overlap(uri, one) for uri in self._channels(folder, *_READ_CHANNELS) for one in read):
                 self.found[folder] = Job(name, dataset, place, READ, learnt=False)
 

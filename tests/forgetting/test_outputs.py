@@ -179,6 +179,11 @@ def test_faces_of_nobody_knows_whom_go_in_every_job_that_read_the_persons_pictur
     assert FACE.encode() in untar(s3.body(OUTPUTS, f"{other}output/output.tar.gz"))["report.html"]
 
 
+def test_a_job_from_before_the_person_came_is_left_alone(s3: FakeS3) -> None:
+    put_job(s3, "one", model=model(["ada", "bob"]), output=output(verified=["eve"]))
+    assert find(s3, SageMaker(), PLATFORM, ZOE, [S3Uri(INPUTS, "inputs/staff/")]) == Outputs()
+
+
 def test_a_job_that_failed_leaves_checkpoints_that_go_where_it_read_the_persons_pictures(s3: FakeS3) -> None:
     put_job(s3, "failed")
     forget(s3)
