@@ -65,6 +65,11 @@ class Job:
     learnt: bool
 
     @property
+    def read_them(self) -> bool:
+        """Whether the job itself had the person's pictures, and not only weights of one that had."""
+        return not self.why.startswith(FINE_TUNED)
+
+    @property
     def model(self) -> S3Uri:
         return self.folder.join("output/model.tar.gz")
 
@@ -115,7 +120,7 @@ def find(
     checkpoints = [
         version
         for job in jobs.found.values()
-        if not job.why.startswith(FINE_TUNED) and job.why != VERIFIED
+        if job.read_them and job.why != VERIFIED
         for versions in by_key(
             s3, platform.outputs_bucket, checkpoint_folder(platform, job.dataset, job.name).key
         )
@@ -142,10 +147,11 @@ class _Jobs:
             name, dataset = job_of(folder)
             place = S3Uri(self.platform.outputs_bucket, folder)
             seen = [one for holder in self._of(folder) for one in holder.seen.values()]
+            reads = any(_overlap(uri, one) for uri in self._channels(folder, *_READ_CHANNELS) for one in read)
             mine = [mark for mark in marks.read(self.s3, place) if mark.digest == self.person.digest]
             if mine:
                 self.found[folder] = Job(name, dataset, place, mine[0].why, mine[0].learnt)
-            elif not self.person.in_dataset(dataset):
+            elif not (reads or self.person.in_dataset(dataset)):
                 continue
             elif any(one.learnt for one in seen):
                 self.found[folder] = Job(name, dataset, place, TRAINED, learnt=True)
@@ -153,7 +159,7 @@ class _Jobs:
                 self.found[folder] = Job(name, dataset, place, VERIFIED, learnt=False)
             elif any(one.classes for one in seen) and any(one.told for one in seen):
                 continue  # it says of everybody that it trained or verified on: the person came later
-            elif any(_overlap(uri, one) for uri in self._channels(folder, *_READ_CHANNELS) for one in read):
+            elif reads:
                 self.found[folder] = Job(name, dataset, place, READ, learnt=False)
 
     def spread(self) -> bool:
@@ -183,7 +189,7 @@ class _Jobs:
         """The object with those of its versions that hold something of the person; None where none does."""
         folder = folder_of(holder.key) if holder.uri.bucket == self.platform.outputs_bucket else ""
         job = self.found.get(folder)
-        theirs = job is not None and not job.why.startswith(FINE_TUNED)
+        theirs = job is not None and job.read_them
         chosen = tuple(
             version
             for version in holder.versions
@@ -193,7 +199,9 @@ class _Jobs:
 
     def _is_theirs(self, holder: Object, seen: Seen) -> bool:
         if holder.uri.bucket == self.platform.outputs_bucket:
-            return self.person.in_dataset(job_of(folder_of(holder.key))[1])
+            job = self.found.get(folder_of(holder.key))
+            known = job is not None and job.read_them
+            return known or self.person.in_dataset(job_of(folder_of(holder.key))[1])
         if seen.pictures_of_them:
             return self.person.has_inputs(holder.key)
         return self.person.in_dataset(str(seen.lineage.get("dataset", "")))

@@ -304,6 +304,15 @@ def test_who_is_forgotten_in_one_dataset_stays_in_another(s3: FakeS3) -> None:
     assert "zoe" in untar(s3.body(OUTPUTS, f"{folder}output/model.tar.gz"))["classes.csv"].decode()
 
 
+def test_a_job_of_another_dataset_that_read_this_ones_pictures_is_found_by_its_channels(s3: FakeS3) -> None:
+    folder = put_job(s3, "one", "staff", model=model(PEOPLE))
+    person = Person(Named("zoe"), "d" * 64, "archive")  # whose pictures the manifest of staff names
+    found, _ = forget(s3, person, read=[S3Uri(INPUTS, "inputs/staff/images/")])
+    assert why(found) == {"one": outputs.TRAINED}
+    assert traces(s3) == []
+    assert s3.versions(OUTPUTS, f"{folder}output/model.tar.gz") == 1
+
+
 # -- When it does not go well ------------------------------------------------------------------------------
 
 
