@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
@@ -88,7 +87,7 @@ class Uploads:
                 yield from (partial(self._part, upload, number) for number in range(1, upload.parts + 1))
 
     def _put(self, uri: S3Uri, file: File) -> None:
-        whole = _Slice(file.path, 0, file.size)
+        whole = _Slice(file, 0, file.size)
         self._request(self.s3.put_object, whole, whole.checksum(), Bucket=uri.bucket, Key=uri.key)
         self.sent(file.size)
 
@@ -197,7 +196,7 @@ class _Upload:
     def slice(self, number: int) -> "_Slice":
         size = part_bytes(self.file.size)
         start = (number - 1) * size
-        return _Slice(self.file.path, start, min(size, self.file.size - start))
+        return _Slice(self.file, start, min(size, self.file.size - start))
 
     def is_of_this_file(self) -> bool:
         """By its first part: of those that differ, each is sent again anyway."""
@@ -222,15 +221,16 @@ class _Upload:
 class _Slice:
     """`size` bytes of a file from `start`."""
 
-    path: Path
+    file: File
     start: int
     size: int
 
     def body(self, read: Callable[[int], None]) -> ReadFileChunk:
-        return ReadFileChunk.from_filename(str(self.path), self.start, self.size, [read])
+        return ReadFileChunk.from_filename(str(self.file.path), self.start, self.size, [read])
 
     def checksum(self) -> str:
-        """Its SHA-256 as S3 writes it. Raises OperationError where the file has become shorter."""
-        if self.path.stat().st_size < self.start + self.size:
-            raise OperationError(f"{self.path}: became shorter meanwhile: run the same command again")
-        return written(digest_of(self.path, self.start, self.size))
+        """Its SHA-256 as S3 writes it. Raises OperationError where the file is not as long as it was."""
+        path = self.file.path
+        if path.stat().st_size != self.file.size:
+            raise OperationError(f"{path}: changed meanwhile: run the same command again")
+        return written(digest_of(path, self.start, self.size))

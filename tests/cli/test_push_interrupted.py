@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -163,20 +164,45 @@ def test_s3_compares_each_part_with_its_checksum(facetrain: Facetrain, aws: Fake
     assert "no job was started" in ran.err
 
 
-@pytest.mark.parametrize("how", ["gone", "shorter"])
+def grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b""), grow])
 def test_a_file_that_changes_before_its_turn_comes_is_named(
-    facetrain: Facetrain, aws: FakeAws, packed: Path, how: str, monkeypatch: pytest.MonkeyPatch
+    facetrain: Facetrain,
+    aws: FakeAws,
+    packed: Path,
+    change: Callable[[Path], object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(uploads, "AT_ONCE", 1)
-    last = packed / "000001.tar"
+    last, changes = packed / "000001.tar", [change]
 
     def spoil(request: str) -> None:
-        if request.endswith(SHARDS[0]):
-            last.unlink(missing_ok=True) if how == "gone" else last.write_bytes(b"")
+        if request.endswith(SHARDS[0]) and changes:
+            changes.pop()(last)
 
     aws.trouble = spoil
     ran = facetrain("dataset", "push", packed, "staff")
     assert ran.code == 1
-    said = "No such file or directory" if how == "gone" else "became shorter meanwhile"
-    assert f"facetrain: {last}: {said}" in ran.err
+    said = "changed meanwhile: run the same command again" if last.exists() else "No such file or directory"
+    assert ran.err.endswith(f"facetrain: {last}: {said}\n")
     assert not [place for place in aws.puts() if place.endswith("manifest.json")]
+
+
+def test_a_network_that_is_away_for_a_moment_is_waited_for_and_said(
+    facetrain: Facetrain, aws: FakeAws, packed: Path
+) -> None:
+    asked: list[str] = []
+
+    def away(request: str) -> None:
+        if request.endswith("identities.csv") and len(asked) < 7:  # more often than boto3 alone would try
+            asked.append(request)
+            raise ConnectionResetError  # no answer at all
+
+    aws.trouble = away
+    ran = facetrain("dataset", "push", packed, "staff")
+    assert ran.code == 0, ran.err
+    assert ran.err.count("note: S3 cannot be reached: trying again within") == 1
