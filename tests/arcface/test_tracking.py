@@ -1,14 +1,15 @@
 """What TensorBoard and MLflow are told, and that neither can end a run."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from training.arcface.settings import Settings
-from training.arcface.tracking import MLflow, TensorBoard, Trackers, numbers_of, open_trackers, replay
 from training.container.about import About
 from training.container.errors import StoppedError
+from training.container.tracking import MLflow, TensorBoard, Trackers, numbers_of, open_trackers, replay
 
 FIGURES: dict[str, Any] = {
     "step": 20,
@@ -78,10 +79,10 @@ def test_a_run_that_is_taken_up_again_tells_what_was_before() -> None:
 
 
 def test_tensorboard_gets_an_event_file_of_the_run(tmp_path: Path) -> None:
-    with open_trackers(tmp_path / "tensorboard", About(), Settings(), print):
+    with open_trackers(tmp_path / "tensorboard", About(), asdict(Settings()), print):
         pass  # an earlier part of the same run
-    with open_trackers(tmp_path / "tensorboard", About(), Settings(), print) as trackers:
-        trackers.train(1, loss=2.0, lr=0.1, images_per_second=5.0)
+    with open_trackers(tmp_path / "tensorboard", About(), asdict(Settings()), print) as trackers:
+        trackers.train({"step": 1, "loss": 2.0, "lr": 0.1, "images_per_second": 5.0})
         trackers.verification(1, FIGURES)
     (file,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
     written = file.read_bytes()
@@ -108,7 +109,7 @@ def test_mlflow_gets_one_run_of_a_job_however_often_it_is_taken_up(
     lines: list[str] = []
     settings, about = Settings(tracking_uri=uri, network="mbf"), About("job-1", "staff")
     for outcome in ("STOPPED", "FINISHED"):
-        tracker = MLflow(settings, about, lines.append)
+        tracker = MLflow(asdict(settings), about, lines.append)
         tracker.log({"train/loss": 2.0 if outcome == "STOPPED" else 1.0}, 10)
         tracker.close(outcome)
     run = run_of(tmp_path, uri)
@@ -123,7 +124,7 @@ def test_a_server_that_does_not_answer_is_told_once_without_its_password(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     lines: list[str] = []
-    tracker = MLflow(Settings(tracking_uri="http://me:secret@127.0.0.1:9"), About(), lines.append)
+    tracker = MLflow(asdict(Settings(tracking_uri="http://me:secret@127.0.0.1:9")), About(), lines.append)
     for step in range(3):
         tracker.log({"train/loss": 1.0}, step)
     tracker.close("FINISHED")

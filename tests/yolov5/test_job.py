@@ -60,6 +60,7 @@ def test_a_job_leaves_a_detector_its_figures_and_a_report(trained: tuple[Contain
     assert "mAP 50" in page
     assert page.count("<svg") == 7
     assert not re.search(r'(src|href)="http', page)
+    assert list((paths.output_data / "tensorboard").glob("events.out.tfevents.*"))
     assert log.endswith("\n")
 
 

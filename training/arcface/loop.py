@@ -19,10 +19,10 @@ from training.arcface.data.store import Dataset
 from training.arcface.learner import Learner, to_input
 from training.arcface.plan import Plan
 from training.arcface.progress import Losses, Progress, Throughput
-from training.arcface.tracking import Trackers
 from training.arcface.trouble import Circumstances, NotFiniteError
 from training.container.errors import StoppedError, TrainingError
 from training.container.stopping import Stop
+from training.container.tracking import Trackers
 
 __all__ = ["Loop", "Plan", "Progress", "ahead"]
 
@@ -177,10 +177,10 @@ class Loop:
             f"epoch={plan.epoch(step)} step={step}/{plan.total} loss={loss:.4f} "
             f"lr={rate:.6f} images_per_second={speed:.1f}"
         )
-        self.trackers.train(step, loss, rate, speed)
+        point = {"step": step, "loss": loss, "lr": rate, "images_per_second": round(speed, 1)}
+        self.trackers.train(point)
         every = plan.lines_per_point(interval)
         if every == 1 or step % (interval * every) == 0 or step == plan.total:
-            point = {"step": step, "loss": loss, "lr": rate, "images_per_second": round(speed, 1)}
             progress.curve.append(point)
 
     # -- Verification --------------------------------------------------------------------------------------

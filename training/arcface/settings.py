@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
+from training.container import tracking
 from training.jobs.algorithms import ARCFACE_KNOBS
 
 
@@ -68,6 +68,4 @@ class Settings:
 
     def public(self) -> dict[str, Any]:
         """As others may read them: an address without the password that may be in it."""
-        parts = urlsplit(self.tracking_uri)
-        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        return {**asdict(self), "tracking_uri": bare}
+        return tracking.public(asdict(self))

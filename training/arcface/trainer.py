@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training.arcface import finetune, hardware, lineage, outputs, tracking, trouble, weights
+from training.arcface import finetune, hardware, lineage, outputs, trouble, weights
 from training.arcface.augment.augmenter import described
 from training.arcface.best import LAST
 from training.arcface.channels import Data, load_data
@@ -17,11 +17,12 @@ from training.arcface.loop import Loop, Plan, Progress
 from training.arcface.margins import Margin
 from training.arcface.saving import Saver, fingerprint, prepare
 from training.arcface.settings import Settings
-from training.arcface.tracking import Trackers
 from training.arcface.verifier import Verifier, digest, embedded, settle_statistics
+from training.container import tracking
 from training.container.about import About
 from training.container.forgotten import DeletionList
 from training.container.stopping import Stop
+from training.container.tracking import Trackers
 from training.jobs.contract import FORGOTTEN_CHANNEL, ContainerPaths
 
 Log = Callable[[str], None]
@@ -52,7 +53,7 @@ def train(job: Job, world: World, stop: Stop, log: Log, say: Log) -> None:
 def _trackers(job: Job, world: World, log: Log) -> Trackers:
     if world.rank != 0:
         return Trackers()
-    return tracking.open_trackers(job.paths.output_data / "tensorboard", job.about, job.settings, log)
+    return tracking.open_trackers(job.paths.output_data / "tensorboard", job.about, asdict(job.settings), log)
 
 
 def _train(job: Job, world: World, stop: Stop, log: Log, say: Log, *, trackers: Trackers) -> None:

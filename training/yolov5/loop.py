@@ -8,6 +8,7 @@ from torch import Tensor
 
 from training.container.errors import StoppedError, TrainingError
 from training.container.stopping import Stop
+from training.container.tracking import Trackers
 from training.yolov5.detection import Detection
 from training.yolov5.learner import LOSSES, Learner
 from training.yolov5.samples import Samples, batches, order
@@ -15,6 +16,7 @@ from training.yolov5.saving import Log, Progress, Saver
 from training.yolov5.schedule import Curve, Plan, Rates
 from training.yolov5.settings import Settings
 
+MEASURED = "detection"  # what trackers call the figures
 LATE_SECONDS = 60  # of training that is saved before a measurement rather than risked
 CURVE_POINTS = 2000  # of the report, at most
 
@@ -37,6 +39,7 @@ class Loop:
         measure: Callable[[Callable[[], None]], Detection] | None,
         log: Log,
         workers: int,
+        trackers: Trackers,
     ):
         self.learner, self.samples, self.plan, self.progress, self.saver = (
             learner,
@@ -47,6 +50,7 @@ class Loop:
         )
         self.settings: Settings = learner.settings
         self.stop, self.measure, self.log, self.workers = stop, measure, log, workers
+        self.trackers = trackers
         self.rates = _curve(self.settings)
         self.last: Detection | None = None
         self.saved_at = self.told_at = time.monotonic()
@@ -123,9 +127,9 @@ class Loop:
             + f" lr={rates.lr:.6f} images_per_second={speed:.1f}"
         )
         progress.sums, progress.summed, self.pictures, self.told_at = {}, 0, 0, now
-        progress.curve.append(
-            {"step": progress.step, **losses, "lr": rates.lr, "images_per_second": round(speed, 1)}
-        )
+        point = {"step": progress.step, **losses, "lr": rates.lr, "images_per_second": round(speed, 1)}
+        progress.curve.append(point)
+        self.trackers.train(point)
         if len(progress.curve) > CURVE_POINTS:
             del progress.curve[::2]
 
@@ -144,6 +148,7 @@ class Loop:
         figures = {name: value for name, value in self.last.figures.items() if name != "classes"}
         epoch = self.plan.epoch(step)
         progress.measured.append({"step": step, "epoch": epoch, **figures})
+        self.trackers.verification(step, figures, MEASURED)
         self.log(f"detection epoch={epoch} step={step} " + " ".join(f"{k}={v}" for k, v in figures.items()))
         before = progress.best["map50_95"] if progress.best else -1.0
         progress.without_better = 0 if figures["map50_95"] > before else progress.without_better + 1

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from training.container import tracking
 from training.container.aside import written_aside
 from training.container.errors import TrainingError
 from training.jobs.contract import REPORT_NAME
@@ -37,7 +38,7 @@ class Outcome:
 
 def write(job: Job, network: Network, data: Data, model: nn.Module, outcome: Outcome, *, log: Log) -> None:
     """Raises TrainingError where the model cannot be written; a report that cannot is told."""
-    folder, settings = job.paths.model, asdict(job.settings)
+    folder, settings = job.paths.model, tracking.public(asdict(job.settings))
     figures = _figures(data, outcome)
     with _whole(folder, _bytes_of(model)):
         write_checkpoint(model, folder / "best.pt", settings, outcome.step)

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 import torch
 from torch import nn
 
+from training.container import tracking
 from training.container.errors import StoppedError
 from training.container.stopping import Stop
 from training.yolov5 import outputs, weights
@@ -15,7 +16,7 @@ from training.yolov5.dataset import Data
 from training.yolov5.detection import Detection, measure
 from training.yolov5.launch import Job, workers
 from training.yolov5.learner import TYPES, Learner, build
-from training.yolov5.loop import Loop
+from training.yolov5.loop import MEASURED, Loop
 from training.yolov5.network import Network
 from training.yolov5.samples import Samples
 from training.yolov5.saving import Log, Saver, fingerprint, prepare
@@ -49,8 +50,13 @@ class Run:
         outputs.refuse_if_full(paths.model, learner.average.ema)
         samples = Samples(self.data.train, self.classes, settings, changed=True)
         measuring = partial(self._measure, learner.average.ema)
-        with Saver(paths.checkpoints, learner, marks, self.plan.end, log) as saver:
+        folder, about = paths.output_data / "tensorboard", self.job.about
+        with (
+            tracking.open_trackers(folder, about, asdict(settings), log) as trackers,
+            Saver(paths.checkpoints, learner, marks, self.plan.end, log) as saver,
+        ):
             progress = saver.resume()
+            tracking.replay(trackers, progress.curve, progress.measured, MEASURED)
             loop = Loop(
                 learner,
                 samples,
@@ -61,21 +67,18 @@ class Run:
                 measure=None if self.data.reason else measuring,
                 log=log,
                 workers=self.workers,
+                trackers=trackers,
             )
             loop.run()
             step = saver.take_best(progress)
-        detection = loop.last if step == progress.step else None
-        if detection is None and not self.data.reason:
-            detection = measuring(self._stop_if_asked)
-        outcome = outputs.Outcome(progress, step, detection, machine, time.monotonic() - started)
-        outputs.write(
-            replace(self.job, settings=settings),
-            self.network,
-            self.data,
-            learner.average.ema,
-            outcome,
-            log=log,
-        )
+            detection = loop.last if step == progress.step else None
+            if detection is None and not self.data.reason:
+                detection = measuring(self._stop_if_asked)
+            outcome = outputs.Outcome(progress, step, detection, machine, time.monotonic() - started)
+            job = replace(self.job, settings=settings)
+            outputs.write(job, self.network, self.data, learner.average.ema, outcome, log=log)
+            if detection:
+                trackers.finished(progress.step, detection.figures)
         log(f"model written to {paths.model} seconds={time.monotonic() - started:.1f}")
 
     def _fitting(self) -> Settings:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
 
-from training.arcface.settings import Settings
 from training.container.about import About
 from training.container.errors import StoppedError, first_line
 
@@ -45,12 +45,14 @@ class Trackers:
     def __init__(self, trackers: Sequence[Tracker] = ()):
         self._trackers = trackers
 
-    def train(self, step: int, loss: float, lr: float, images_per_second: float) -> None:
-        numbers = {"loss": loss, "lr": lr, "images_per_second": images_per_second}
-        self._log({f"train/{name}": value for name, value in numbers.items()}, step)
+    def train(self, point: Mapping[str, float]) -> None:
+        """point: the step, and what a line of the log says of it."""
+        numbers = {f"train/{name}": value for name, value in point.items() if name != "step"}
+        self._log(numbers, int(point["step"]))
 
-    def verification(self, step: int, figures: Mapping[str, Any]) -> None:
-        self._log({f"verification/{name}": value for name, value in numbers_of(figures)}, step)
+    def verification(self, step: int, figures: Mapping[str, Any], kind: str = "verification") -> None:
+        """kind: what the figures are of, as each of their names begins."""
+        self._log({f"{kind}/{name}": value for name, value in numbers_of(figures)}, step)
 
     def finished(self, step: int, figures: Mapping[str, Any]) -> None:
         """The figures of the model that is kept."""
@@ -83,16 +85,26 @@ def numbers_of(figures: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         yield f"tar_at_far_{far}", float(tar)
 
 
-def open_trackers(folder: Path, about: About, settings: Settings, log: Log) -> Trackers:
-    """folder: TensorBoard's, in the job's output."""
+def open_trackers(folder: Path, about: About, config: Mapping[str, Any], log: Log) -> Trackers:
+    """folder: TensorBoard's, in the job's output. config: every knob."""
     trackers: list[Tracker] = [TensorBoard(folder, log)]
-    if settings.tracking_uri:
-        trackers.append(MLflow(settings, about, log))
+    if config["tracking_uri"]:
+        trackers.append(MLflow(config, about, log))
     return Trackers(trackers)
 
 
+def public(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Every knob as others may read it: an address without the password that may be in it."""
+    parts = urlsplit(config["tracking_uri"])
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return {**config, "tracking_uri": bare}
+
+
 def replay(
-    trackers: Trackers, curve: Sequence[Mapping[str, float]], done: Sequence[Mapping[str, Any]]
+    trackers: Trackers,
+    curve: Sequence[Mapping[str, float]],
+    done: Sequence[Mapping[str, Any]],
+    kind: str = "verification",
 ) -> None:
     """Tells what happened before an interruption: the job's output folder, unlike its checkpoints, was lost.
 
@@ -100,9 +112,9 @@ def replay(
     """
     trackers = trackers.forgetful()
     for point in curve:
-        trackers.train(int(point["step"]), point["loss"], point["lr"], point["images_per_second"])
+        trackers.train(point)
     for figures in done:
-        trackers.verification(int(figures["step"]), figures)
+        trackers.verification(int(figures["step"]), figures, kind)
 
 
 class TensorBoard:
@@ -147,8 +159,8 @@ class MLflow:
     A job that is taken up again goes on in the run that it began.
     """
 
-    def __init__(self, settings: Settings, about: About, log: Log):
-        self._settings, self._about, self._tell = settings, about, log
+    def __init__(self, config: Mapping[str, Any], about: About, log: Log):
+        self._config, self._about, self._tell = config, about, log
         self.forgets = not about.job  # without a name the run is not found again
         self._waiting: queue.SimpleQueue[tuple[Numbers, int, int] | str] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
@@ -177,7 +189,7 @@ class MLflow:
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
-        given, bare = self._settings.tracking_uri, self._settings.public()["tracking_uri"]
+        given, bare = self._config["tracking_uri"], public(self._config)["tracking_uri"]
         # An error may quote the password with the address.
         why = first_line(ConnectionError(str(_root(error)).replace(given.rstrip("/"), bare.rstrip("/"))))
         self._tell(f"tracking mlflow failed: {bare}: {why}: training goes on without it")
@@ -193,7 +205,7 @@ class MLflow:
         from mlflow.entities import Param  # noqa: PLC0415
         from mlflow.tracking import MlflowClient  # noqa: PLC0415  (an extra, of 70 MB)
 
-        client = MlflowClient(tracking_uri=self._settings.tracking_uri)
+        client = MlflowClient(tracking_uri=self._config["tracking_uri"])
         found = client.get_experiment_by_name(EXPERIMENT)
         experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
         name = self._about.job
@@ -201,9 +213,7 @@ class MLflow:
             return client, runs[0].info.run_id
         tags = {JOB_TAG: name, "facetrain.dataset": self._about.dataset}
         run = client.create_run(experiment, run_name=name or None, tags=tags).info.run_id
-        client.log_batch(
-            run, params=[Param(key, str(value)) for key, value in self._settings.public().items()]
-        )
+        client.log_batch(run, params=[Param(key, str(value)) for key, value in public(self._config).items()])
         return client, run
 
     def _send(self, client: Any, run: str) -> str | None:
