@@ -69,7 +69,8 @@ def test_nothing_of_a_forgotten_person_stays_and_the_next_job_trains_without(
     theirs = [path.read_bytes() for path in (tmp_path / "loose" / "images" / "id1").iterdir()]
     others = [path.read_bytes() for path in (tmp_path / "loose" / "images" / "id2").iterdir()]
     first = account.drop("forget", manifest(hyperparameters=LEARN))
-    assert account.wait_for_end(first)["TrainingJobStatus"] == "Completed"
+    ended = account.wait_for_end(first)
+    assert ended["TrainingJobStatus"] == "Completed", ended.get("FailureReason")
     assert len(traces(account, theirs)) >= 2 * len(theirs) + 1
     assert "id1" in classes(account, "forget", first)
 
