@@ -183,6 +183,8 @@ def _tell(done: "Forgot") -> None:
             "record": done.record,
         }
     )
+    if done.stopped:
+        output.say("jobs that were stopped: drop their manifests again, and they train without the person")
     if done.complete:
         output.say("forgotten; jobs that start from now on leave the person out")
 
@@ -190,8 +192,16 @@ def _tell(done: "Forgot") -> None:
 def _sentences(done: "Forgot") -> Iterator[str]:
     for name in done.endless:
         yield f"{name} did not stop in time: wait for its end, then run this again"
-    if done.inputs.left:
-        yield _inputs_left(done.inputs.left)
+    from facetrain.forgetting.unfinished import KIND
+
+    if left := [one for one in done.inputs.left if one.kind != KIND]:
+        yield _inputs_left(left)
+    if uploads := [one for one in done.inputs.left if one.kind == KIND]:
+        yield (
+            f"unfinished uploads, such as {output.visible(uploads[0].key)}, may hold the person "
+            f"({uploads[0].why}): have these credentials granted s3:ListBucketMultipartUploads and "
+            "s3:AbortMultipartUpload, then run this again"
+        )
     yield from done.outputs.left[:_SHOWN]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from facetrain.client import Deployment
-from facetrain.forgetting import audit, deletion_list, inputs, marks, outputs, running
+from facetrain.forgetting import audit, deletion_list, inputs, marks, outputs, running, unfinished
 from facetrain.forgetting.outputs import Outputs, Person
 from facetrain.forgetting.places import COPY, PICTURE, RECORDS, SHARD, Found, Note
 from facetrain.forgetting.removal import Removed, remove_from_inputs
@@ -103,6 +103,7 @@ def forget(
     for job in learnt.jobs:
         marks.add(s3, job.folder, marks.Mark(person.digest, day, job.why, job.learnt))
     removed = remove_from_inputs(s3, seen.found, aside, went)
+    removed.left += unfinished.end(s3, bucket, dataset, note)
     note("taking the person out of models and reports")
     settled = settle(s3, deployment.sagemaker, person, learnt, day)
     stopped = [name for name in seen.running if name not in endless]

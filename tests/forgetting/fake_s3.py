@@ -6,6 +6,7 @@ import io
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from botocore.exceptions import ClientError
@@ -28,6 +29,7 @@ class FakeS3:
 
     objects: dict[tuple[str, str], list[Stored]] = field(default_factory=dict)  # the newest last
     denied: set[str] = field(default_factory=set)  # operations
+    uploads: list[tuple[str, str, str]] = field(default_factory=list)  # never completed: bucket, key, id
     after: int | None = None
     changes: int = 0
     _ids: Iterator[int] = field(default_factory=itertools.count)
@@ -55,9 +57,17 @@ class FakeS3:
 
     # -- boto3 -----------------------------------------------------------------------------------------------
 
-    def get_paginator(self, operation: str) -> "FakeS3":
+    def get_paginator(self, operation: str) -> "FakeS3 | _Unfinished":
+        if operation == "list_multipart_uploads":
+            return _Unfinished(self)
         assert operation == "list_object_versions"
         return self
+
+    def abort_multipart_upload(self, Bucket: str, Key: str, UploadId: str) -> None:
+        self._change("AbortMultipartUpload")
+        if (Bucket, Key, UploadId) not in self.uploads:
+            raise _error("NoSuchUpload", "AbortMultipartUpload")
+        self.uploads.remove((Bucket, Key, UploadId))
 
     def paginate(self, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:
         self._allow("ListObjectVersions")
@@ -82,6 +92,7 @@ class FakeS3:
 
     def get_object(self, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:
         self._allow("GetObject")
+        self._allow(f"GetObject of {PurePosixPath(Key).suffix}")
         stored = self._stored(Bucket, Key, VersionId)
         if stored.body is None:
             raise _error("MethodNotAllowed" if VersionId else "NoSuchKey", "GetObject")
@@ -166,3 +177,15 @@ def _etag(body: bytes) -> str:
 
 def _error(code: str, operation: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "as AWS words it"}}, operation)
+
+
+@dataclass
+class _Unfinished:
+    s3: FakeS3
+
+    def paginate(self, Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:
+        self.s3._allow("ListMultipartUploads")
+        for bucket, key, name in list(self.s3.uploads):
+            if bucket == Bucket and key.startswith(Prefix):
+                yield {"Uploads": [{"Key": key, "UploadId": name}]}
+        yield {}
