@@ -3,8 +3,11 @@
 import ast
 import sys
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
+
+from training.jobs.algorithms import ALGORITHMS
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("infra", "lambda", "training", "facetrain", "bench")
@@ -15,7 +18,10 @@ MAY_IMPORT = {
     "training/jobs": {"training.jobs"},
     "training/formats": {"training.formats", "training.jobs"},
     "training/container": {"training.container", "training.formats", "training.jobs"},
-    "training/arcface": {"training.arcface", "training.container", "training.formats", "training.jobs"},
+    **{
+        f"training/{name}": {f"training.{name}", "training.container", "training.formats", "training.jobs"}
+        for name in ALGORITHMS
+    },
     "facetrain": {"facetrain", "training.formats", "training.jobs"},
 }
 OURS = {"infra", "launch_training", "training", "facetrain", "bench", "tests"}
@@ -81,6 +87,28 @@ def test_the_container_holds_no_cdk_and_no_aws_client() -> None:
             "sagemaker",
         }
         assert not inside, f"{path.relative_to(ROOT)} imports {inside}"
+
+
+def test_an_algorithm_is_known_by_its_folder_and_one_entry() -> None:
+    """The first is the default, which demo and estimates are about; no other is called by its name."""
+    first, *others = ALGORITHMS
+    for room in ("infra", "lambda", "facetrain", "training/container", "training/formats", "training/jobs"):
+        for path in set(sources(room)) - {ROOT / "training/jobs/algorithms.py"}:
+            constants = {node.value for node in ast.walk(ast.parse(path.read_text())) if is_text(node)}
+            assert not constants & set(others), f"{path.relative_to(ROOT)} knows {constants & set(others)}"
+    assert first == "arcface"
+
+
+def is_text(node: ast.AST) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_what_is_under_agpl_is_in_one_algorithm_alone() -> None:
+    for room in ROOMS:
+        for path in sources(room):
+            if (ROOT / "training/yolov5") not in path.parents:
+                inside = {name.split(".")[0] for name in imports(path)} & {"ultralytics"}
+                assert not inside, f"{path.relative_to(ROOT)} imports {inside}"
 
 
 def test_lambda_is_a_source_root_and_no_package() -> None:
