@@ -4,8 +4,10 @@ All versions count: what was deleted or written over holds a person as well as w
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,8 +17,8 @@ from facetrain.forgetting import tables
 from facetrain.forgetting.versions import Version, by_key
 from training.formats import records, shards
 from training.formats.files import is_image, is_litter, suffix_of
-from training.formats.labels import GROUPS_NAME
-from training.formats.listing import LABELS_NAME, TABLE_SUFFIXES, common_depth
+from training.formats.labels import GROUPS_NAME, LABELS_NAME, TABLE_SUFFIXES
+from training.formats.listing import common_depth
 from training.jobs import contract, manifest
 from training.jobs.forgotten import normal
 from training.jobs.uri import S3Uri
@@ -50,6 +52,13 @@ class View:
     prefix: str
     labels: tuple[str, ...] = ()
     folders: Mapping[str, bool] = field(default_factory=dict)
+
+    @cached_property
+    def wrapping(self) -> list[str]:
+        """Folders that all pictures lie in, or did: tables may leave them out (training.formats.files)."""
+        now = [folder for folder, there in self.folders.items() if there]
+        wraps = {os.path.commonpath(folders) for folders in (now, list(self.folders)) if folders}
+        return [f"{folder}/" for folder in sorted(wraps) if folder]
 
     def folders_of(self, identity: str) -> list[str]:
         """The prefixes that are this identity's, by the level on which the trainer looks for identities."""
@@ -100,6 +109,7 @@ def views(s3: Any, bucket: str, found: Survey) -> tuple[list[View], list[str]]:
     """How jobs read what was found, by every manifest that ever was there; and channels in other buckets."""
     asked: dict[str, tuple[str, set[str]]] = {}  # prefix: dataset, tables
     elsewhere: set[str] = set()
+    validation: set[str] = set()
     for key, versions in found.objects.items():
         if not key.endswith(f"/{contract.MANIFEST_NAME}"):
             continue
@@ -109,6 +119,7 @@ def views(s3: Any, bucket: str, found: Survey) -> tuple[list[View], list[str]]:
             here = {name: uri.key for name, uri in channels.items() if uri.bucket == bucket}
             for channel in ("images", "validation"):
                 if channel in here:
+                    validation |= {here[channel]} if channel == "validation" else set()
                     _, labels = asked.setdefault(here[channel], (dataset, set()))
                     labels |= {here["labels"]} if channel == "images" and "labels" in here else set()
     known = {dataset for dataset, _ in asked.values()}
@@ -116,16 +127,21 @@ def views(s3: Any, bucket: str, found: Survey) -> tuple[list[View], list[str]]:
         folder = f"{contract.INPUTS_PREFIX}{dataset}/"
         asked[f"{folder}images/"] = (dataset, {f"{folder}labels", f"{folder}{LABELS_NAME}"})
         asked[f"{folder}validation/"] = (dataset, set())
+        validation.add(f"{folder}validation/")
     for key in found.objects:  # a list of pairs is of the pictures below its own folder
         folder, _, name = key.rpartition("/")
-        if (view := _of(key, asked)) and "pairs" in name.lower() and suffix_of(key) in TABLE_SUFFIXES:
+        is_list = "pairs" in name.lower() and suffix_of(key) in TABLE_SUFFIXES
+        if is_list and (view := _of(key, asked)) and view.startswith(tuple(validation)):
             asked.setdefault(f"{folder}/", (asked[view][0], set()))
-    for dataset in _datasets(found):  # for what no manifest names: half an upload, or a folder of old
-        asked.setdefault(f"{contract.INPUTS_PREFIX}{dataset}/", (dataset, set()))
     made = {
         prefix: View(dataset, prefix, tuple(_tables(prefix, labels, found)))
         for prefix, (dataset, labels) in asked.items()
     }
+    for dataset in _datasets(found):  # for what no manifest names: half an upload, or a folder of old
+        prefix = f"{contract.INPUTS_PREFIX}{dataset}/"
+        taken = {key for view in made.values() for key in view.labels}
+        free = tuple(key for key in _tables(prefix, set(), found) if key not in taken)
+        made.setdefault(prefix, View(dataset, prefix, free))
     return _with_folders(made, found), sorted(elsewhere)
 
 

@@ -34,11 +34,11 @@ def pictures(s3: Any, bucket: str, view: View, found: Survey, identity: str) -> 
         for versions in by_key(s3, bucket, folder)
     }
     in_folders = len(candidates)
-    for file in listed:
-        if versions := _versions_of(s3, bucket, view.prefix, file):
+    for file in listed if view.folders else ():
+        if versions := _versions_of(s3, bucket, view, file):
             candidates[versions[0].key] = versions
     names = {normal(key.removeprefix(view.prefix)): key for key in candidates}
-    others = _others(s3, whole, frozenset(names), identity)
+    others = _others(s3, view, whole, frozenset(names), identity)
     places = [
         Place(PICTURE, view.dataset, tuple(versions), tuple(with_content(versions)))
         for name, key in names.items()
@@ -62,21 +62,26 @@ def _assigned(s3: Any, version: Version) -> Iterator[tuple[str, str]]:
             yield normal(file), normal(who)
 
 
-def _versions_of(s3: Any, bucket: str, prefix: str, file: str) -> list[Version]:
-    """Of the object that a table means: tables often put the channel's own folder in front."""
-    for name in (file, file.partition("/")[2]):
+def _spellings(view: View, file: str) -> list[str]:
+    """What a table may mean: it may put the channel's folder in front, or leave out one that wraps all."""
+    return [file, file.partition("/")[2], *(wrap + file for wrap in view.wrapping)]
+
+
+def _versions_of(s3: Any, bucket: str, view: View, file: str) -> list[Version]:
+    """Of the object that a table means."""
+    for name in _spellings(view, file):
         for form in ("NFC", "NFD"):
-            if name and (versions := of_key(s3, bucket, prefix + unicodedata.normalize(form, name))):
+            if name and (versions := of_key(s3, bucket, view.prefix + unicodedata.normalize(form, name))):
                 return versions
     return []
 
 
-def _others(s3: Any, whole: Sequence[Version], names: frozenset[str], identity: str) -> set[str]:
+def _others(s3: Any, view: View, whole: Sequence[Version], names: frozenset[str], identity: str) -> set[str]:
     """Those that the newest table to name them gives to somebody else."""
     decided: dict[str, str] = {}
     for version in whole:
         for file, who in _assigned(s3, version):
-            name = file if file in names else file.partition("/")[2]
-            if name in names:
+            name = next((name for name in _spellings(view, file) if name in names), "")
+            if name:
                 decided.setdefault(name, who)
     return {name for name, who in decided.items() if who != normal(identity)}

@@ -1,11 +1,12 @@
 """Shards and .rec files of a view that hold a person, and the index.json of those that change."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facetrain.datasets.index import INDEX_NAME, Packed
+from facetrain.datasets.index import FORMAT, INDEX_NAME, VERSION, Packed
 from facetrain.forgetting import records as rec
 from facetrain.forgetting import shards as tar
 from facetrain.forgetting.channels import Survey, View
@@ -17,6 +18,19 @@ from training.formats.errors import DataError
 from training.formats.files import suffix_of
 from training.formats.names import NAMES_TABLE
 from training.jobs.forgotten import normal
+
+
+def read_ours(data: bytes) -> dict[str, Any] | None:
+    """What an index.json of `dataset pack` says; None of another tool's, or of one that is damaged."""
+    try:
+        document = json.loads(data)
+    except ValueError:
+        return None
+    known = isinstance(document, dict) and (document.get("format"), document.get("version")) == (
+        FORMAT,
+        VERSION,
+    )
+    return document if known else None
 
 
 @dataclass(frozen=True)
@@ -46,17 +60,34 @@ class Search:
     aside: Path
     into: Found
     state: dict[str, dict[str, Packed]] = field(default_factory=dict)  # folder: each shard as it is now
-    known: dict[str, list[Naming]] = field(default_factory=dict)  # folder: what its identities.csv said
+    known: dict[str, list[Naming]] = field(default_factory=dict)  # identities.csv: what it said
+    ours: dict[str, set[str]] = field(default_factory=dict)  # folder: shards that its index.json lists
 
     def run(self, keys: Iterable[str]) -> None:
         """keys: of the view's .tar and .rec files."""
         for key in keys:
             if suffix_of(key) == shards.SUFFIX:
-                self._shard(key)
+                if not self._is_known_to_be_without(key):
+                    self._shard(key)
             elif suffix_of(key) == records.SUFFIX:
                 self._records(key)
         for folder in self.state:
             self._index(folder)
+
+    def _is_known_to_be_without(self, key: str) -> bool:
+        """Whether `dataset pack` made it, and no identities.csv that lay beside it ever named the person.
+
+        Then its labels are numbers, and somebody else's: it need not be read, which takes hours for many.
+        """
+        folder, name = key[: key.rindex("/") + 1], key.rpartition("/")[2]
+        known = self._namings(folder + NAMES_TABLE)
+        if not known or any(one.numbers for one in known) or self.listed:
+            return False
+        if folder not in self.ours:
+            now = current(self.survey.objects.get(folder + INDEX_NAME, []))
+            document = read_ours(body(self.s3, now).read()) if now else None
+            self.ours[folder] = {one["name"] for one in document["shards"]} if document else set()
+        return name in self.ours[folder]
 
     def _shard(self, key: str) -> None:
         versions = self.survey.objects[key]

@@ -1,20 +1,19 @@
 """Objects written anew without a person: tables, shards, .rec files with their .idx, and index.json."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from boto3.s3.transfer import TransferConfig
 
-from facetrain.datasets.index import FORMAT, VERSION, Packed, table
+from facetrain.datasets.index import Packed, table
 from facetrain.errors import OperationError
 from facetrain.forgetting import records as rec
 from facetrain.forgetting import shards as tar
 from facetrain.forgetting import tables
 from facetrain.forgetting.listed import layout
-from facetrain.forgetting.packed import Rewriting
+from facetrain.forgetting.packed import Rewriting, read_ours
 from facetrain.forgetting.places import (
     INDEX,
     LABELS,
@@ -109,7 +108,7 @@ class Rewriter:
     def _index(self, place: Place, now: Version, folder: Path) -> Path | None:
         """None where it is another tool's, or right as it is."""
         before = body(self.s3, now).read()
-        old = _ours(before)
+        old = read_ours(before)
         if old is None:
             return None
         beside = place.key[: place.key.rindex("/") + 1]
@@ -164,15 +163,3 @@ class Rewriter:
         else:
             arguments = {**kept, "ChecksumAlgorithm": "SHA256"}
             self.s3.upload_file(str(path), old.bucket, old.key, ExtraArgs=arguments, Config=_TRANSFER)
-
-
-def _ours(data: bytes) -> Mapping[str, Any] | None:
-    try:
-        document = json.loads(data)
-    except ValueError:
-        return None
-    known = isinstance(document, dict) and (document.get("format"), document.get("version")) == (
-        FORMAT,
-        VERSION,
-    )
-    return document if known else None

@@ -356,6 +356,31 @@ def test_a_rec_is_written_anew_and_reads_record_for_record(
     assert pictures_in(s3, tmp_path / "after") == {"3": {picture("ada", 1)}, "20": {picture("bob", 1)}}
 
 
+def test_shards_that_never_named_the_person_are_not_read(s3: FakeS3, aside: Path, tmp_path: Path) -> None:
+    packed(s3, tmp_path, ("ada", "bob"))
+    folders(s3, "loose")
+    s3.denied.add("GetObject of .tar")
+    assert find(s3, aside).datasets == ["loose"]
+
+
+def test_what_was_changed_meanwhile_is_not_written_over(s3: FakeS3, aside: Path) -> None:
+    labelled(s3, "file,identity\n000000.jpg,ada\n000001.jpg,zoe\n000003.jpg,zoe\n")
+    found = find(s3, aside)
+    put(s3, "labels.csv", "file,identity\n000000.jpg,ada\n000009.jpg,new\n")
+    (left,) = remove_from_inputs(s3, found, aside).left
+    assert (left.kind, left.why) == ("labels", "changed while it was written anew: run it again")
+    assert text(s3, "labels.csv").endswith("000009.jpg,new\n")
+    forget(s3, aside)
+    assert traces(s3) == []
+
+
+def test_a_list_of_pairs_in_a_persons_folder_hides_nobody(s3: FakeS3, aside: Path) -> None:
+    folders(s3)
+    put(s3, "images/zoe/pairs.txt", "zoe\t1\t2\n")
+    forget(s3, aside)
+    assert traces(s3) == []
+
+
 def test_a_damaged_shard_is_told_and_nothing_is_claimed_of_it(s3: FakeS3, aside: Path) -> None:
     put(
         s3,
