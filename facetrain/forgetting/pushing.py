@@ -8,8 +8,7 @@ from facetrain.errors import InputError
 from facetrain.folder import File, Folder
 from training.formats.errors import DataError
 from training.formats.files import is_image
-from training.formats.labels import read_labels
-from training.formats.listing import LABELS_NAME, TABLE_SUFFIXES, find
+from training.formats.labels import LABELS_NAME, TABLE_SUFFIXES, read_labels
 from training.formats.names import NAMES_TABLE, read_names
 from training.jobs.forgotten import Forgotten
 from training.jobs.images import RECORD_SUFFIX, SHARD_SUFFIX
@@ -94,6 +93,8 @@ def _within(root: Path) -> set[str]:
     try:
         if (root / NAMES_TABLE).is_file():
             return set(read_names(root, "images").values())
+        from training.formats.listing import find  # noqa: PLC0415 - loads numpy, which a push has no other need of
+
         return set(find(root, None).identities)
     except DataError:
         return set()

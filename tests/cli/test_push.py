@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -417,3 +419,9 @@ def test_an_algorithm_that_the_folder_is_not_for_is_refused(facetrain: Facetrain
         2,
         "--algorithm: the folder's manifest.json names another: change it there\n",
     )
+
+
+def test_a_push_needs_no_package_beside_those_of_the_command() -> None:
+    """numpy and Pillow come with extras."""
+    code = "import sys; sys.modules['numpy'] = sys.modules['PIL'] = None; import facetrain.dataset"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -19,7 +19,9 @@ IDENTITY_COLUMNS = (
     "name",
 )
 GROUP_COLUMNS = ("group",)
+LABELS_NAME = "labels.csv"
 GROUPS_NAME = "groups.csv"
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
 Rows = list[tuple[int, list[str]]]  # line number, cells
 

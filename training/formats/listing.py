@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 from training.formats import records, shards
 from training.formats.errors import DataError
 from training.formats.files import Present, files_below, is_image, suffix_of
-from training.formats.labels import GROUPS_NAME, read_labels
+from training.formats.labels import GROUPS_NAME, LABELS_NAME, TABLE_SUFFIXES, read_labels
 from training.formats.names import read_names
 from training.formats.places import FileReader, Reader, SpanReader, Spans
 from training.jobs.images import IMAGE_SUFFIXES, without_images
-
-LABELS_NAME = "labels.csv"
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from training.formats.decode import Pixels, UnreadableError
 from training.formats.detector import Detector
 from training.formats.errors import DataError
 from training.formats.faces import Cut, UnusableError, cut
+from training.formats.labels import TABLE_SUFFIXES
 from training.formats.landmarks import Landmarks, read_landmarks
-from training.formats.listing import TABLE_SUFFIXES, Listing, only_table
+from training.formats.listing import Listing, only_table
 
 CHANNEL = "landmarks"
 _SUFFIXES = (*TABLE_SUFFIXES, ".lst")

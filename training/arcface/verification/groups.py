@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from training.arcface.verification.metrics import Scores
 from training.formats.files import Present
-from training.formats.labels import GROUPS_NAME, read_groups
-from training.formats.listing import LABELS_NAME, Listing
+from training.formats.labels import GROUPS_NAME, LABELS_NAME, read_groups
+from training.formats.listing import Listing
 
 FEWEST_PAIRS = 30  # of each kind: below that a rate moves by three per cent with a single pair
 
