@@ -59,6 +59,7 @@ def test_a_job_leaves_a_detector_its_figures_and_a_report(trained: tuple[Contain
     page = (paths.output_data / "report.html").read_text()
     assert "mAP 50" in page
     assert page.count("<svg") == 7
+    assert page.count("data:image/jpeg") == 4
     assert not re.search(r'(src|href)="http', page)
     assert list((paths.output_data / "tensorboard").glob("events.out.tfevents.*"))
     assert log.endswith("\n")
@@ -136,7 +137,7 @@ def test_batches_are_the_same_whoever_makes_them(trained: tuple[ContainerPaths, 
 
 
 def test_v62s_own_files_are_trained_without_an_edit(tmp_path: Path) -> None:
-    paths = write_job(tmp_path, val=0, model="", image_size=50, max_steps=2)
+    paths = write_job(tmp_path, val=0, model="", image_size=50, max_steps=2, thumbnails=False)
     write_cfg(paths.channel("cfg"), yolov5s=MODEL, hyp=HYP)
     done = train(paths)
     assert done.returncode == 0, done.stderr
@@ -146,6 +147,7 @@ def test_v62s_own_files_are_trained_without_an_edit(tmp_path: Path) -> None:
     assert "note: image_size=64, for 50 is no multiple of 32\n" in done.stderr
     assert "train pictures=9 objects=" in done.stderr
     assert json.loads((paths.model / "config.json").read_text())["weight_decay"] == 0.0005
+    assert "data:image" not in (paths.output_data / "report.html").read_text()
 
 
 def test_nothing_to_measure_on_is_no_failure(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from training.jobs import contract
 
 NETWORKS = ("r18", "r34", "r50", "r100", "r200", "mbf", "mbf_large", "vit_t", "vit_s", "vit_b")
 COMMON_KNOBS = (  # that mean the same whatever is trained
-    *("pretrained", "precision", "seed", "workers", "max_unreadable", "thumbnails", "tracking_uri"),
+    *("pretrained", "precision", "seed", "max_unreadable", "tracking_uri"),
     *("max_steps", "checkpoint_seconds", "checkpoint_steps", "log_interval"),
 )
 BEST_METRICS = ("accuracy", "eer", "auc", "rank_1", "tar_at_far_1e-2", "tar_at_far_1e-3", "tar_at_far_1e-4")
@@ -237,6 +237,14 @@ YOLOV5_KNOBS: Mapping[str, Knob] = {
     "patience": Knob(
         int, 100, "stop after so many epochs without a better one; 0: never", minimum=0, maximum=10000
     ),
+    "workers": Knob(
+        int,
+        -1,
+        "processes that make batches; -1: up to 8 for a GPU, else none",
+        minimum=-1,
+        maximum=256,
+    ),
+    "thumbnails": Knob(bool, True, "show pictures with what was found in them in the report"),
     **{name: ARCFACE_KNOBS[name] for name in COMMON_KNOBS},
 }
 

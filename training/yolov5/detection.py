@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ultralytics.utils.metrics import ap_per_class, box_iou
 from ultralytics.utils.nms import non_max_suppression
 from ultralytics.utils.ops import xywh2xyxy
 
+from training.yolov5.report.pictures import SHOWN_FROM, Example, worst
 from training.yolov5.samples import Samples, batches
 
 with suppress(ImportError, RuntimeError, OSError):  # its NMS is faster; beside torch for CPUs it cannot load
@@ -31,12 +32,13 @@ Flags = NDArray[np.bool_]
 class Detection:
     """figures: plain values for metrics.json, those of each class under `classes`.
 
-    recall, precision: of a curve over all classes, (POINTS,) each, at IoU 0.5.
+    recall, precision: of a curve over all classes, (POINTS,) each, at IoU 0.5. worst: pictures.
     """
 
     figures: Mapping[str, Any]
     recall: Values
     precision: Values
+    worst: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def measure(
     """
     network.eval()
     device = next(network.parameters()).device
-    scored = []
+    scored: list[_Scored] = []
+    examples: list[Example] = []
     with torch.inference_mode():
         for batch in batches(samples, iter(_in_order(samples)), workers):
             pictures = batch["img"].to(device).float() / 255
@@ -70,9 +73,13 @@ def measure(
                 max_det=MOST_BOXES,
                 max_time_img=PATIENCE,
             )
-            scored += [_score(found, *_truth(batch, number)) for number, found in enumerate(predicted)]
+            for number, found in enumerate(predicted):
+                boxes, wanted = _truth(batch, number)
+                scored.append(_score(found, boxes, wanted))
+                examples.append(_example(batch["img"][number], boxes, found, scored[-1]))
+            examples = worst(examples)
             check()
-    return _summed_up(scored, classes)
+    return replace(_summed_up(scored, classes), worst=tuple(examples))
 
 
 def _in_order(samples: Samples) -> Iterator[list[tuple[int, int]]]:
@@ -98,6 +105,13 @@ def _score(predicted: Tensor, boxes: Tensor, classes: Tensor) -> _Scored:
         found[:, 5].numpy().astype(float),
         classes.numpy().astype(float),
     )
+
+
+def _example(pixels: Tensor, boxes: Tensor, predicted: Tensor, scored: _Scored) -> Example:
+    shown = scored.scores >= SHOWN_FROM
+    found = predicted[:, :4].float().cpu().numpy()
+    upright = pixels.permute(1, 2, 0).contiguous().numpy()
+    return Example(upright, boxes.numpy(), found[shown], scored.hits[shown, 0])
 
 
 def matched(overlaps: NDArray[np.floating[Any]]) -> Flags:

@@ -15,6 +15,7 @@ from training.container.report.rendering import environment, style
 from training.jobs.algorithms import YOLOV5_KNOBS
 from training.yolov5.dataset import Data
 from training.yolov5.detection import Detection
+from training.yolov5.report.pictures import Picture, picture
 
 STRICT = "mAP 50\N{EN DASH}95"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -73,6 +74,7 @@ def render(facts: Facts) -> str:
             verdict=verdict(facts.figures, facts.data),
             key_figures=_key_figures(facts),
             measured=list(_measured(facts)),
+            pictures=_pictures(facts),
             classes=facts.figures.get("classes", ()),
             curves=list(_curves(facts.figures["history"]["curve"])),
             settings=_settings(facts.settings),
@@ -126,6 +128,13 @@ def _measured(facts: Facts) -> Iterator[Chart]:
             facts.detection.precision,
             ("recall", "precision"),
         )
+
+
+def _pictures(facts: Facts) -> list[Picture]:
+    """None where the job was told to show none."""
+    if facts.detection is None or not facts.settings["thumbnails"]:
+        return []
+    return [picture(one) for one in facts.detection.worst]
 
 
 def _curves(curve: Sequence[Mapping[str, float]]) -> Iterator[Chart]:
