@@ -152,7 +152,7 @@ def _rows(seen: "Seen") -> Iterator[list[str]]:
     for where, places in by_folder.items():
         first = places[0]
         yield [
-            first.dataset,
+            output.visible(first.dataset),
             first.kind,
             str(sum(place.count for place in places) or ""),
             str(sum(len(place.chosen) for place in places)),

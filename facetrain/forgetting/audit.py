@@ -7,15 +7,20 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from facetrain.forgetting.removal import Left
+from facetrain.forgetting.removal import UNREAD, Left
 
 PREFIX = "governance/audit/"  # in the inputs bucket, apart: inputs/ may expire
 SCHEMA = 1
 
 
 def left_of(left: Sequence[Left]) -> list[dict[str, Any]]:
-    """What could not be done, counted by dataset, kind and reason: keys may hold names."""
-    counts = Counter((one.dataset, one.kind, one.why) for one in left)
+    """What could not be done, counted by dataset, kind and reason: keys may hold names.
+
+    What a reader says of a file that it cannot read names the file.
+    """
+    counts = Counter(
+        (one.dataset, one.kind, "cannot be read" if one.kind == UNREAD else one.why) for one in left
+    )
     return [
         {"dataset": dataset, "kind": kind, "objects": count, "why": why}
         for (dataset, kind, why), count in sorted(counts.items())

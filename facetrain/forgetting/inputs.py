@@ -52,9 +52,12 @@ def find(s3: Any, platform: Platform, identity: str, *, dataset: str, aside: Pat
             place, said = listed.search(s3, found.objects[key], who, kind, view.dataset)
             into.places += [place] if place else []
             into.notes += [said] if said else []
+    note("looking for copies")
+    same = copies(s3, (bucket, platform.outputs_bucket), into)
     if dataset == EVERY_DATASET:
-        note("looking for copies")
-        into.places += copies(s3, (bucket, platform.outputs_bucket), into)
+        into.places += same
+    else:
+        into.notes += [f"{place.key} has the same bytes as one of the pictures: it stays" for place in same]
     into.notes += _unseen(found, into, elsewhere)
     into.places.sort(key=lambda place: KINDS.index(place.kind))
     return into

@@ -117,7 +117,7 @@ def forget(
         "jobs": [{"name": job.name, "why": job.why, "model_learnt": job.learnt} for job in learnt.jobs],
         "stopped": stopped,
         "complete": not (endless or removed.left or settled.left),
-        "left": [*audit.left_of(removed.left), *_left(settled, endless)],
+        "left": [*audit.left_of(removed.left), *_left(settled, endless, seen.identity)],
     }
     return Forgot(stopped, endless, removed, settled, audit.write(s3, bucket, now, record))
 
@@ -128,9 +128,10 @@ def caller(deployment: Deployment) -> str:
     return arn
 
 
-def _left(settled: Settled, endless: list[str]) -> list[dict[str, Any]]:
+def _left(settled: Settled, endless: list[str], identity: str) -> list[dict[str, Any]]:
+    """For the record: an archive's address may hold the name."""
     jobs = [{"kind": "running job", "job": name, "why": "did not stop in time"} for name in endless]
-    return [*jobs, *({"kind": "outputs", "why": why} for why in settled.left)]
+    return [*jobs, *({"kind": "outputs", "why": why.replace(identity, "…")} for why in settled.left)]
 
 
 def _folders(found: Found) -> set[S3Uri]:

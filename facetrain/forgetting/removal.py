@@ -19,6 +19,7 @@ from facetrain.forgetting.places import INDEX, LABELS, PICTURE, RECORDS, Found, 
 from facetrain.forgetting.rewriting import Rewriter
 from facetrain.forgetting.versions import Refused, Version, current, delete, of_key, remove
 
+UNREAD = "unread"
 _WAITS = "waits for what is left of its dataset"
 
 
@@ -53,7 +54,7 @@ def remove_from_inputs(
     their dataset does.
     """
     done, rewriter = Removed(), Rewriter(s3, found)
-    done.left += [Left(dataset, "unread", key, why) for dataset, key, why in found.unread]
+    done.left += [Left(dataset, UNREAD, key, why) for dataset, key, why in found.unread]
     pictures = found.of(PICTURE)
     for place in found.places:
         if place.kind == PICTURE:

@@ -195,6 +195,17 @@ def test_what_is_left_is_in_the_record_without_a_key_and_fails_the_command(
     assert record["left"] == [{"dataset": "staff", "kind": "picture", "objects": 2, "why": "AccessDenied"}]
 
 
+def test_the_record_names_no_file_that_cannot_be_read(s3: FakeS3, facetrain: Facetrain) -> None:
+    s3.put(INPUTS, "inputs/rec/images/zoe.rec", b"no record")
+    s3.put(INPUTS, "inputs/rec/images/identities.csv", b"class,identity\n0,zoe\n1,bob\n")
+    code, _, err = facetrain("zoe", "--yes")
+    assert code == 1
+    assert "inputs/rec/images/zoe.rec" in err
+    (record,) = records(s3)
+    assert {"dataset": "rec", "kind": "unread", "objects": 1, "why": "cannot be read"} in record["left"]
+    assert "zoe" not in json.dumps(record)
+
+
 def test_a_reader_that_lacks_a_permission_changes_nothing(s3: FakeS3, facetrain: Facetrain) -> None:
     before = copy.deepcopy(s3.objects)
     s3.denied.add("ListObjectVersions")

@@ -121,6 +121,8 @@ def test_people_of_the_validation_channel_and_of_half_an_upload_are_found(s3: Fa
 def test_one_dataset_alone_can_be_named(s3: FakeS3, aside: Path) -> None:
     folders(s3)
     folders(s3, "guests")
+    same = "inputs/staff/images/zoe/0.jpg has the same bytes as one of the pictures: it stays"
+    assert same in find(s3, aside, dataset="guests").notes
     forget(s3, aside, dataset="guests")
     assert {key.split("/")[1] for key in traces(s3)} == {"staff"}
 
