@@ -17,8 +17,7 @@ from facetrain.folder import read_folder
 from tests.datasets.photos import POINTS, Album, picture
 from training.formats import listing
 from training.formats.alignment import TEMPLATE, crop, fit
-from training.formats.detector import Found
-from training.formats.faces import REASONS, UnusableError, choose
+from training.formats.faces import REASONS
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 DETECTOR = SHARED / "models" / "scrfd_500m_kps.onnx"
@@ -218,38 +217,6 @@ def test_a_sheet_shows_a_sample_and_is_not_trained_on(album: Album) -> None:
     with Image.open(sheet) as image:
         assert image.size == (1120, 224)
     assert len(listing.find(album.destination, None)) == 12
-
-
-# -- whose face it is ----------------------------------------------------------------------------------------
-
-
-def face(x: float, y: float, side: float) -> Found:
-    return Found((x - side / 2, y - side / 2, x + side / 2, y + side / 2), 0.9, TEMPLATE)
-
-
-@pytest.mark.parametrize(
-    ("faces", "chosen"),
-    [
-        ([face(20, 20, 40)], 0),
-        ([face(100, 100, 60), face(20, 20, 100)], 1),  # a passer-by, though in the middle
-        ([face(30, 100, 70), face(105, 100, 60)], 1),  # of two alike, the one in the middle
-    ],
-)
-def test_the_largest_face_is_taken_and_of_like_ones_the_one_in_the_middle(
-    faces: list[Found], chosen: int
-) -> None:
-    assert choose(faces, (200, 200)) is faces[chosen]
-
-
-def test_two_faces_side_by_side_are_no_photo_of_one_person() -> None:
-    with pytest.raises(UnusableError, match="2 faces of similar size") as caught:
-        choose([face(50, 100, 60), face(140, 100, 62), face(5, 5, 8)], (200, 200))
-    assert caught.value.reason == "several_faces"
-
-
-def test_a_photo_without_a_face_is_dropped() -> None:
-    with pytest.raises(UnusableError, match="no face found"):
-        choose([], (200, 200))
 
 
 # -- real faces ----------------------------------------------------------------------------------------------
