@@ -225,3 +225,10 @@ def test_weights_and_centres_are_there_without_a_pickle(
     assert torch.equal(load_file(tmp_path / "head.safetensors")["centres"], centres)
     assert {path.stat().st_mode & 0o444 for path in tmp_path.iterdir()} == {0o444}
     assert json.loads((tmp_path / "config.json").read_text())["tracking_uri"] == "http://host"
+
+
+def test_small_values_are_written_out_on_an_axis() -> None:
+    heading = charts.Heading("lr", "Learning rate", "")
+    drawn = charts.line(heading, np.array([1.0, 2.0]), np.array([0.001, 0.0025]))
+    assert ">0.0025<" in drawn.svg or ">0.002<" in drawn.svg
+    assert ">0.00<" not in drawn.svg

@@ -252,7 +252,8 @@ def _for_a_page(heading: Heading, text: str) -> str:
         "xlink:href", "href"
     )
     body = re.sub(r" font-family: [^;\"]*;", "", body)
-    body = re.sub(r"(\.\d\d)\d+", r"\1", body)  # a hundredth of a point is not seen, and is half the file
+    # A hundredth of a point is not seen, and is half the file; what is written between tags stays.
+    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), body)
     for stand_in, variable in _VARIABLES.items():
         body = body.replace(stand_in, variable)
     start = (
