@@ -60,7 +60,7 @@ def test_a_network_without_landmarks_is_no_detector(tmp_path: Path) -> None:
     graph = helper.make_graph([helper.make_node("Identity", ["input"], ["same"])], "same", [picture], [same])
     opset = [helper.make_opsetid("", 17)]
     save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(tmp_path / "x.onnx"))
-    with pytest.raises(DataError, match="x.onnx finds no landmarks: take an SCRFD model with kps"):
+    with pytest.raises(DataError, match=r"x.onnx finds no landmarks: take an SCRFD model with kps"):
         Detector(tmp_path / "x.onnx", open_session)
 
 
