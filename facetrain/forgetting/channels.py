@@ -61,18 +61,27 @@ class View:
         return [f"{folder}/" for folder in sorted(wraps) if folder]
 
     def folders_of(self, identity: str) -> list[str]:
-        """The prefixes that are this identity's, by the level on which the trainer looks for identities."""
+        """The prefixes that are this identity's, by the level on which the trainer looks for identities.
+
+        Of pictures that were deleted, on any level: how the folders lay in their time, nobody knows.
+        """
         depths = set()
         for only_current in (True, False):
             if there := [folder for folder, now in self.folders.items() if now or not only_current]:
                 depths.add(common_depth([f"{folder}/1.jpg" for folder in there]))
         found = set()
-        for folder in self.folders:
+        for folder, now in self.folders.items():
             parts = folder.split("/")
-            for depth in depths:
-                if len(parts) > depth and normal(parts[depth]) == normal(identity):
-                    found.add(self.prefix + "/".join(parts[: depth + 1]) + "/")
+            for depth in depths if now else range(len(parts)):
+                whose = "/".join(parts[: depth + 1]) + "/"
+                if depth >= len(parts) or normal(parts[depth]) != normal(identity):
+                    continue
+                if depth in depths or not self._holds_now(whose):
+                    found.add(self.prefix + whose)
         return sorted(found)
+
+    def _holds_now(self, folder: str) -> bool:
+        return any(now and f"{other}/".startswith(folder) for other, now in self.folders.items())
 
     def namesakes(self, identity: str) -> list[str]:
         """Folders of this name on another level, which the trainer takes for no identity."""

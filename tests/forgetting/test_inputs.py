@@ -106,6 +106,18 @@ def test_a_folder_of_that_name_on_another_level_is_nobody_and_said(s3: FakeS3, a
     )
 
 
+def test_deleted_pictures_are_found_however_folders_lay_in_their_time(s3: FakeS3, aside: Path) -> None:
+    for layout in ("", "train/", "faces/all/"):
+        for who in ("ada", "zoe"):
+            put(s3, f"images/{layout}{who}/1.jpg", picture(who, 1))
+            if layout != "faces/all/":
+                put(s3, f"images/{layout}{who}/1.jpg", None)
+    drop(s3)
+    forget(s3, aside)
+    assert traces(s3) == []
+    assert sum("/ada/" in key for key, _ in s3.everything()) == 3
+
+
 def test_people_of_the_validation_channel_and_of_half_an_upload_are_found(s3: FakeS3, aside: Path) -> None:
     folders(s3)
     put(s3, "validation/zoe/1.jpg", picture("zoe", 7))
