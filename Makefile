@@ -16,8 +16,9 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
 demo: setup
 	facetrain demo
 
+# Each of torch's processes with threads for all processors would have them wait for one another: a fifth more work.
 test: setup
-	pytest -n 3  # one worker has the tests on the cloud, which mostly wait for it
+	OMP_NUM_THREADS=1 pytest -n 3  # one worker has the tests on the cloud, which mostly wait for it
 
 lint: setup
 	ruff check .
