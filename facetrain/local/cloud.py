@@ -129,14 +129,15 @@ def _with_containers(
     """A cloud whose jobs are containers. What can fail for want of Docker comes first."""
     root = deployment.checkout()
     engine, tag = container_image.engine(), container_image.tag(root)
-    for algorithm in {next(iter(ALGORITHMS)), *algorithms}:
+    for algorithm in dict.fromkeys([next(iter(ALGORITHMS)), *algorithms]):
         container_image.ensure_built(engine, root, algorithm, tag, progress)
+    is_new = read_json(home.settings) is None
     servers = running or _start(home, port, "docker", {}, progress)
     deployment.deploy(servers, tag, progress)
     for algorithm in ALGORITHMS:
         if engine.holds(container_image.name(algorithm, tag)):
             container_image.ensure_pushed(engine, servers, algorithm, tag, progress)
-        else:
+        elif is_new:
             build = f"facetrain local up{_named(home.name)} --algorithm {algorithm}"
             progress(f"There is no image of {algorithm} yet, whose jobs would fail: `{build}` builds it")
     return servers

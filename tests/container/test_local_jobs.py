@@ -1,6 +1,7 @@
 """`local up --runner docker`: a dropped manifest is trained by the image from the cloud's registry."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ from facetrain.client import Connection, discover
 from facetrain.local import cloud as local_cloud
 from facetrain.local import container_image, deployment
 from facetrain.local.cloud import LocalCloudError
+from tests.container.test_yolov5 import NAMED as YOLOV5
 from tests.whole_path.account import Account, manifest, until, write_faces
+from tests.yolov5.files import write_job
 from training.jobs import contract
 from training.jobs.uri import S3Uri
 
@@ -28,7 +31,10 @@ ENDLESS = {"network": "mbf", "batch_size": 4, "holdout_fraction": 0.5, "workers"
 @pytest.fixture(scope="module")
 def deployed(engine: "Engine", image: str, facetrain_home: Path) -> Iterator[Account]:
     """A cloud of containers, with the image that the other tests have built."""
-    engine.run("tag", image, container_image.name("arcface", container_image.tag(deployment.checkout())))
+    tag = container_image.tag(deployment.checkout())
+    engine.run("tag", image, container_image.name("arcface", tag))
+    if detectors := os.environ.get(YOLOV5):
+        engine.run("tag", detectors, container_image.name("yolov5", tag))
     environment = local_cloud.up(NAME, progress=print, runner="docker").environment()
     yield Account(discover(Connection(environment), environment["FACETRAIN_STAGE"]), environment)
     local_cloud.down(NAME, delete=True)
@@ -74,6 +80,20 @@ def test_a_drop_is_trained_by_the_container_from_the_registry(
     assert any(name.partition("/")[2] == image.partition("/")[2] for name in held), "it was pulled"
     assert "model written to /opt/ml/model" in log_of(account, job["TrainingJobName"])
     assert left(engine) == []
+
+
+@pytest.mark.skipif(not os.environ.get(YOLOV5), reason=f"{YOLOV5} names no image of detectors")
+def test_a_detectors_drop_is_trained_by_its_own_image(account: Account, tmp_path: Path) -> None:
+    paths = write_job(tmp_path / "ml")
+    account.upload("shapes", paths.channel("images").parent)
+    channels = {name: f"{name}/" for name in ("images", "labels", "cfg")}
+    knobs = {"model": "yolov5n", "image_size": 64, "workers": 0}
+    document = manifest(algorithm="yolov5", channels=channels, hyperparameters=knobs)
+    job = account.wait_for_end(account.drop("shapes", document))
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    assert "/facetrain-local/yolov5@sha256:" in str(demo.image_of(account.deployment, job))
+    assert "validation:map50" in {one["MetricName"] for one in job["FinalMetricDataList"]}
+    assert account.exists(S3Uri.parse(job["ModelArtifacts"]["S3ModelArtifacts"]))
 
 
 def test_two_instances_train_one_model_on_a_network_of_their_own(
