@@ -5,7 +5,11 @@ import json
 import struct
 import tarfile
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+from facetrain.forgetting import inputs
+from facetrain.forgetting.places import Found
+from facetrain.forgetting.removal import Removed, remove_from_inputs
 from tests.forgetting.fake_s3 import FakeS3
 from tests.formats.test_records import chunk
 from training.jobs.platform import Platform
@@ -66,3 +70,44 @@ def rec(identities: Mapping[int, list[bytes]]) -> tuple[bytes, bytes]:
 
 def _labels(first: int, second: int) -> bytes:
     return chunk(0, struct.pack("<IfQQ2f", 2, 0.0, 0, 0, first, second))
+
+
+def find(s3: FakeS3, aside: Path, who: str = "zoe", dataset: str = "*") -> Found:
+    return inputs.find(s3, PLATFORM, who, dataset=dataset, aside=aside, note=lambda _: None)
+
+
+def forget(s3: FakeS3, aside: Path, who: str = "zoe", dataset: str = "*") -> Removed:
+    done = remove_from_inputs(s3, find(s3, aside, who, dataset), aside)
+    assert not list(aside.iterdir())
+    return done
+
+
+def traces(s3: FakeS3, who: str = "zoe") -> list[str]:
+    """Keys of what still names the person or has a picture of them, in any version; markers count."""
+    named = {key for _, key in s3.objects if f"/{who}/" in key}
+    return sorted(named | {key for key, body in s3.everything() if who.encode() in body})
+
+
+def text(s3: FakeS3, key: str) -> str:
+    return s3.body(INPUTS, f"inputs/staff/{key}").decode()
+
+
+def put(s3: FakeS3, key: str, body: str | bytes | None) -> None:
+    s3.put(INPUTS, f"inputs/staff/{key}", body.encode() if isinstance(body, str) else body)
+
+
+def download(s3: FakeS3, prefix: str, to: Path) -> Path:
+    """What a job would be given of a folder."""
+    for (bucket, key), history in s3.objects.items():
+        if bucket == INPUTS and key.startswith(prefix) and history[-1].body is not None:
+            path = to / key.removeprefix(prefix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(history[-1].body)
+    return to
+
+
+def labelled(s3: FakeS3, table: str, key: str = "labels.csv") -> None:
+    for number in range(4):
+        put(s3, f"images/{number:06}.jpg", picture("zoe" if number % 2 else "ada", number))
+    put(s3, key, table)
+    drop(s3, labels=key)
