@@ -7,7 +7,7 @@ import numpy as np
 
 from facetrain.datasets.layout import CELEBA_TABLE, Layout, layout_of
 from facetrain.errors import InputError
-from training.formats import listing, records, shards
+from training.formats import bins, listing, records, shards
 from training.formats.decode import UnreadableError
 from training.formats.errors import DataError
 from training.formats.listing import Listing
@@ -24,6 +24,9 @@ def read_source(source: Path, labels: Path | None = None) -> Listing:
     """
     if labels is not None and not labels.is_file():
         raise InputError.because("--labels", f"{labels} is no file: name a table with columns file,identity")
+    if source.suffix.lower() == bins.SUFFIX and source.is_file():
+        what = "is a verification set, which says of no image whose it is: the trainer reads it as it is"
+        raise InputError.because("SRC", f"{source} {what} (facetrain dataset unpack makes pictures of it)")
     alone = source.suffix.lower() in (shards.SUFFIX, records.SUFFIX) and source.is_file()
     layout = _beside(source) if alone else layout_of(source)
     try:

@@ -18,7 +18,7 @@ from training.formats import bins, records, shards
 from training.formats.decode import UnreadableError
 from training.formats.errors import DataError
 
-BIN_SUFFIX = ".bin"
+BIN_SUFFIX = bins.SUFFIX
 PAIRS_NAME, RENAMED_NAME = "pairs.csv", "renamed.csv"
 FOLDS_OF_BIN = 10  # tenths in order, as the trainer takes them
 

@@ -122,6 +122,16 @@ def test_a_pickle_that_would_run_something_is_refused(
     assert list(tmp_path.iterdir()) == [tmp_path / "lfw.bin"]
 
 
+def test_a_verification_set_is_not_packed_and_the_other_command_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lfw.bin").write_bytes(b"")
+    code, message = said(capsys, "pack", tmp_path / "lfw.bin", tmp_path / "out")
+    assert code == 2
+    assert "lfw.bin is a verification set, which says of no image whose it is" in message
+    assert "(facetrain dataset unpack makes pictures of it)" in message
+
+
 # -- what is left out ----------------------------------------------------------------------------------------
 
 

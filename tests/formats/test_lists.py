@@ -30,6 +30,24 @@ def test_lfws_layout_has_folds_of_genuine_then_impostor_pairs(tmp_path: Path) ->
     assert len(found.pictures()) == 7
 
 
+def test_all_six_thousand_pairs_of_lfws_layout_are_read_line_for_line(tmp_path: Path) -> None:
+    """Ten folds, each of 300 genuine and then 300 impostor pairs."""
+    lines, pairs = ["10\t300"], []
+    for number in range(6000):
+        one, other = number % 5 + 1, number % 7 + 1
+        if number // 300 % 2 == 0:
+            lines.append(f"Ann_{number}_Lee\t{one}\t{other}")
+            pairs.append(((f"Ann_{number}_Lee", one), (f"Ann_{number}_Lee", other)))
+        else:
+            lines.append(f"Bo_{number}\t{one}\tCy_de_la_{number}\t{other}")
+            pairs.append(((f"Bo_{number}", one), (f"Cy_de_la_{number}", other)))
+    found = txt(tmp_path, "\n".join(lines) + "\n")
+    assert list(zip(found.first, found.second, strict=True)) == pairs
+    assert found.same.tolist() == [number // 300 % 2 == 0 for number in range(6000)]
+    assert found.folds is not None
+    assert found.folds.tolist() == [number // 600 for number in range(6000)]
+
+
 @pytest.mark.parametrize("first", ["1\n", ""])
 def test_a_development_file_has_one_count_and_no_folds(tmp_path: Path, first: str) -> None:
     found = txt(tmp_path, f"{first}Ann\t1\t4\nAnn\t1\tBo\t2\n")

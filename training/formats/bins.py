@@ -19,6 +19,8 @@ from training.formats.decode import Pixels, UnreadableError, decode
 from training.formats.errors import DataError
 from training.formats.unpickling import load
 
+SUFFIX = ".bin"
+
 Indices = NDArray[np.int64]
 
 
