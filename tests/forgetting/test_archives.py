@@ -1,4 +1,4 @@
-"""Shards and .rec files lose the person and nobody else; what is cut off anywhere is finished by the next run."""
+"""Shards and .rec files lose the person and nobody else; what is cut off is finished by the next run."""
 
 import copy
 import io
