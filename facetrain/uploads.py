@@ -23,6 +23,7 @@ from training.jobs.uri import S3Uri
 
 AT_ONCE = 16
 _AHEAD = 4 * AT_ONCE  # requests that wait for a thread: a million files are not all queued at once
+_COMPARED = 1024  # files, likewise
 _MAY_NOT_LOOK = ("AccessDenied", "NoSuchUpload", "NotImplemented")
 
 
@@ -48,9 +49,12 @@ class Uploads:
             uri, file = pair
             return held.get(uri.key) != file.size or not self.patience(lambda: store.is_same(uri, file.path))
 
+        new = []
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            answers = list(pool.map(is_new, files))
-        new = [pair for pair, answer in zip(files, answers, strict=True) if answer]
+            for start in range(0, len(files), _COMPARED):
+                some = files[start : start + _COMPARED]
+                answers = pool.map(is_new, some)
+                new += [pair for pair, answer in zip(some, answers, strict=True) if answer]
         self.sent(sum(file.size for _, file in files) - sum(file.size for _, file in new))
         return new
 
