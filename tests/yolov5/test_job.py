@@ -1,5 +1,6 @@
 """Whole jobs: what they leave, how they are stopped and go on, and how they fail."""
 
+import ast
 import json
 import re
 import signal
@@ -74,7 +75,14 @@ def test_onnx_takes_other_sizes_and_says_what_it_detects(trained: tuple[Containe
     session = onnxruntime.InferenceSession(trained[0].model / "best.onnx", providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"images": torch.zeros(3, 3, 96, 128).numpy()})
     assert found.shape == (3, 6, (12 * 16) + (6 * 8) + (3 * 4))
-    assert session.get_modelmeta().custom_metadata_map["names"] == "{0: 'red', 1: 'blue'}"
+    said = session.get_modelmeta().custom_metadata_map
+    literals = {name: ast.literal_eval(said[name]) for name in ("names", "imgsz", "args", "stride")}
+    assert literals == {
+        "names": {0: "red", 1: "blue"},
+        "imgsz": [64, 64],
+        "args": {"dynamic": True},
+        "stride": 32,
+    }
 
 
 def test_a_detector_is_trained_on_from_its_own_checkpoint(

@@ -1,6 +1,5 @@
 """The detector as files: a checkpoint as ultralytics reads it, and ONNX, compared with it first."""
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -100,7 +99,7 @@ def _describe(path: Path, classes: Sequence[str], image_size: int, stride: torch
             "batch": "1",
             "imgsz": str([image_size, image_size]),
             "names": str(dict(enumerate(classes))),
-            "args": json.dumps({"dynamic": True}),
+            "args": str({"dynamic": True}),  # a literal of Python's, as `names`
             "channels": "3",
             "end2end": "False",
         },
