@@ -37,10 +37,10 @@ def stop(
         try:
             sagemaker.stop_training_job(TrainingJobName=name)
         except ClientError:
-            if not _ended(sagemaker, name):  # it may have ended by itself
+            if _state(sagemaker, name) == "InProgress":  # else it ended by itself, or somebody stopped it
                 raise
     deadline = clock() + PATIENCE_SECONDS
-    while left := [name for name in left if not _ended(sagemaker, name)]:
+    while left := [name for name in left if _state(sagemaker, name) not in TERMINAL]:
         if clock() > deadline:
             break
         sleep(_POLL_SECONDS)
@@ -56,6 +56,6 @@ def _reads(sagemaker: Any, name: str, places: Collection[S3Uri]) -> bool:
     return False
 
 
-def _ended(sagemaker: Any, name: str) -> bool:
+def _state(sagemaker: Any, name: str) -> str:
     state: str = sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"]
-    return state in TERMINAL
+    return state
