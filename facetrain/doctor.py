@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,13 @@ def examine(connection: Connection, stage: str, instance_type: str | None = None
 
 def _for_jobs(deployment: Deployment, stage: str, instance_type: str | None) -> Iterator[Check]:
     if stage == LOCAL_STAGE:
-        image = _guarded("image", lambda: _image(deployment))
-        # Only `facetrain local up --runner docker` pushes one.
-        yield image if image.status == OK else _skipped("image", "jobs here run from this checkout")
+        for image in _images(deployment):  # only `facetrain local up --runner docker` pushes some
+            yield image if image.status == OK else _skipped(image.name, "jobs here run from this checkout")
         yield _skipped("quota", "this machine has no quotas")
         yield _skipped("permissions", "the cloud on this machine checks each call as it comes")
         return
     kind = instance_type or deployment.platform.defaults.instance_type
-    yield _guarded("image", lambda: _image(deployment))
+    yield from _images(deployment)
     for spot in (True, False):
         name = f"quota {'spot' if spot else 'on-demand'}"
         yield _guarded(name, lambda name=name, spot=spot: _quota(deployment, name, kind, spot))  # type: ignore[misc]
@@ -166,13 +166,19 @@ def _stacks(connection: Connection, stage: str) -> Check:
     return Check("stacks", OK, f"{len(found)} deployed")
 
 
-def _image(deployment: Deployment) -> Check:
-    uri = next(iter(deployment.platform.images.values()))
+def _images(deployment: Deployment) -> Iterator[Check]:
+    """Of every algorithm that the deployment offers."""
+    for number, (algorithm, uri) in enumerate(deployment.platform.images.items()):
+        name = f"image {algorithm}" if number else "image"
+        yield _guarded(name, partial(_image, deployment, name, uri))
+
+
+def _image(deployment: Deployment, name: str, uri: str) -> Check:
     matched = re.fullmatch(
         r"\d+\.dkr\.ecr\.[^/]+/(?P<name>[^:@]+)(?::(?P<tag>[^@]+)|@(?P<digest>sha256:\w+))", uri
     )
     if matched is None:
-        return Check("image", WARN, f"{uri} is in no registry of ECR: whether it is there is not known")
+        return Check(name, WARN, f"{uri} is in no registry of ECR: whether it is there is not known")
     wanted = {"imageDigest": matched["digest"]} if matched["digest"] else {"imageTag": matched["tag"]}
     try:
         answer = deployment.connection.client("ecr").describe_images(
@@ -183,10 +189,8 @@ def _image(deployment: Deployment) -> Check:
             raise
         answer = {}
     if not answer.get("imageDetails"):
-        return Check(
-            "image", FAIL, f"{uri} is not in the registry", "deploy again: it is built and pushed then"
-        )
-    return Check("image", OK, uri)
+        return Check(name, FAIL, f"{uri} is not in the registry", "deploy again: it is built and pushed then")
+    return Check(name, OK, uri)
 
 
 def _quota(deployment: Deployment, name: str, instance_type: str, spot: bool) -> Check:

@@ -186,6 +186,15 @@ def test_an_image_that_is_not_in_the_registry_fails(
     assert checks(facetrain)["image"]["status"] == "fail"
 
 
+def test_the_image_of_every_algorithm_is_looked_for(facetrain: Facetrain, healthy: FakeAws) -> None:
+    def only_the_first(body: dict[str, Any]) -> dict[str, Any]:
+        return {"imageDetails": [{}] if body["repositoryName"].endswith("/arcface") else []}
+
+    healthy.handlers["AmazonEC2ContainerRegistry.DescribeImages"] = only_the_first
+    found = checks(facetrain)
+    assert (found["image"]["status"], found["image yolov5"]["status"]) == ("ok", "fail")
+
+
 def test_a_launcher_that_may_not_pass_the_role_fails(facetrain: Facetrain, healthy: FakeAws) -> None:
     healthy.handlers["SimulatePrincipalPolicy"] = lambda query: decision(
         query, allowed=query["ActionNames.member.1"] != "iam:PassRole"

@@ -10,6 +10,8 @@ import os
 import tempfile
 from typing import Any
 
+from training.container.errors import TrainingError
+
 SWITCHES = {
     "YOLO_OFFLINE": "true",  # no look whether there is a network, and no usage figures
     "YOLO_AUTOINSTALL": "false",
@@ -24,7 +26,13 @@ def prepare() -> None:
     os.environ.update(SWITCHES)
     if "YOLO_CONFIG_DIR" not in os.environ:
         os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="facetrain-ultralytics-")
-    from ultralytics import utils  # noqa: PLC0415
+    try:
+        from ultralytics import utils  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise TrainingError(
+            f"{error.name} is not installed here: a detector's jobs run in their image, on the cloud on this "
+            "machine after `facetrain local up --runner docker --algorithm yolov5`"
+        ) from None
 
     settings: Any = utils.SETTINGS
     dict.update(settings, sync=False)
