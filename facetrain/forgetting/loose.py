@@ -40,9 +40,10 @@ def pictures(s3: Any, bucket: str, view: View, found: Survey, identity: str) -> 
     names = {normal(key.removeprefix(view.prefix)): key for key in candidates}
     others = _others(s3, view, whole, frozenset(names), identity)
     places = [
-        Place(PICTURE, view.dataset, tuple(versions), tuple(with_content(versions)))
+        # One of which delete markers alone are there, too: its key has the name.
+        Place(PICTURE, view.dataset, tuple(candidates[key]), tuple(with_content(candidates[key])))
         for name, key in names.items()
-        if name not in others and with_content(versions := candidates[key])
+        if name not in others
     ]
     notes = [
         f"{folder} is a folder of that name on another level: it stays" for folder in view.namesakes(identity)

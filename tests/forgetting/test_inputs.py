@@ -28,12 +28,13 @@ def test_every_version_of_a_folder_goes_and_other_people_stay(s3: FakeS3, aside:
     folders(s3)
     put(s3, "images/zoe/0.jpg", picture("zoe", 9))  # written over
     put(s3, "images/zoe/1.jpg", None)  # deleted
+    put(s3, "images/zoe/2.jpg", None)  # of which nothing but its name is there
     put(s3, "images/zoe/notes.txt", "sits at the window")
     put(s3, "images/zoe/deep/2.jpg", picture("zoe", 2))
     manifest = s3.versions(INPUTS, "inputs/staff/manifest.json")
     done = forget(s3, aside)
     assert traces(s3) == []
-    assert (done.objects, done.versions, done.left) == (4, 5, [])
+    assert (done.objects, done.versions, done.left) == (5, 5, [])
     assert s3.body(INPUTS, "inputs/staff/images/ada/1.jpg") == picture("ada", 1)
     assert s3.versions(INPUTS, "inputs/staff/manifest.json") == manifest  # another would start a job
 
