@@ -15,5 +15,5 @@ def test_without_the_package_the_way_to_its_image_is_told(
     for name, value in {**library.SWITCHES, "YOLO_CONFIG_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(sys.modules, "ultralytics", None)
-    with pytest.raises(TrainingError, match="ultralytics is not installed here: .* --algorithm yolov5"):
+    with pytest.raises(TrainingError, match=r"ultralytics is not installed here: .* --algorithm yolov5"):
         library.prepare()
