@@ -14,7 +14,7 @@ from facetrain.governance import block
 from training.jobs import contract
 from training.jobs.algorithms import ALGORITHMS
 from training.jobs.contract import FILE_MODE
-from training.jobs.manifest import as_folder, check_input_mode
+from training.jobs.manifest import as_folder, check_input_mode, check_machines
 from training.jobs.problems import Problem, ProblemsError, did_you_mean
 from training.jobs.resources import Resources, resources_of
 from training.jobs.uri import S3Uri
@@ -114,7 +114,10 @@ def check(order: Order) -> Checked:
     settings = checked_settings(order, problems)
     governance = checked_governance(order.governance, problems)
     image = checked_image(order.image, problems)
-    problems += named(resources_of(order.resources, Resources())[1])
+    machines, unfit = resources_of(order.resources, Resources())
+    problems += named(unfit)
+    if order.algorithm in ALGORITHMS:
+        problems += named(check_machines(ALGORITHMS[order.algorithm], machines))
     problems += named(check_input_mode(order.input_mode or FILE_MODE))
     if problems:
         raise InputError(problems)

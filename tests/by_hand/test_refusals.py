@@ -48,11 +48,11 @@ def test_an_algorithm_and_its_channels_and_hyperparameters_are_checked_together(
 ) -> None:
     (said,) = refused(training_job, *ORDER, "--algorithm", "yolo5")
     assert said == '--algorithm: "yolo5" is not known (did you mean "yolov5"?)'
-    said, knob = refused(
-        training_job, *ORDER, "--algorithm", "yolov5", "--landmarks", "s3://team/l.csv", "--set", "margin=1"
-    )
+    wrong = ("--landmarks", "s3://team/l.csv", "--set", "margin=1", "--instance-count", "2")
+    said, knob, machines = refused(training_job, *ORDER, "--algorithm", "yolov5", *wrong)
     assert said.startswith("--landmarks: yolov5 has no such channel (known: images, labels, cfg, weights)")
     assert knob.startswith("--set margin=1: no such hyperparameter")
+    assert machines == "--instance-count: yolov5 trains on one machine: write 1"
 
 
 def test_problems_are_data_too_with_json(training_job: TrainingJob) -> None:

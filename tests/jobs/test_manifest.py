@@ -112,6 +112,11 @@ def test_the_fullest_manifest_is_taken_as_it_says() -> None:
         ({"resources": {"instance_type": "ml.p3.2xlarge"}}, "resources.instance_type", "is retired"),
         ({"resources": {"instance_type": 5}}, "resources.instance_type", "is not an instance type"),
         ({"resources": {"instance_count": 0}}, "resources.instance_count", "at least 1"),
+        (
+            {"algorithm": "yolov5", "resources": {"instance_count": 2}},
+            "resources.instance_count",
+            "yolov5 trains on one machine: write 1",
+        ),
         ({"resources": {"instance_count": "2"}}, "resources.instance_count", "not a whole number"),
         ({"resources": {"volume_gb": 1e9}}, "resources.volume_gb", "at most 16384"),
         ({"resources": {"spot": "yes"}}, "resources.spot", "neither true nor false"),

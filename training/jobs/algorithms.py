@@ -49,6 +49,7 @@ class Algorithm:
     metrics: tuple[Metric, ...]
     channels: tuple[str, ...] = contract.CHANNELS
     required_channels: tuple[str, ...] = contract.REQUIRED_CHANNELS
+    one_machine: bool = False  # whether a job takes no second
     identities: bool = True  # whether it learns who is on a picture
     cfg: tuple[str, ...] = (".json",)  # suffixes of what it reads in the channel of that name
 
@@ -267,6 +268,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         YOLOV5_KNOBS,
         YOLOV5_METRICS,
         channels=("images", "labels", "cfg", "weights"),
+        one_machine=True,
         identities=False,
         cfg=(".json", ".yaml", ".yml"),
     ),

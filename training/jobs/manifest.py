@@ -66,7 +66,7 @@ def parse(
         algorithm.name,
         _channels(document, location, platform, algorithm, problems),
         _hyperparameters(document, algorithm, problems),
-        _resources(document, platform, problems),
+        _resources(document, platform, algorithm, problems),
         _governance(document, platform, now, problems),
         _input_mode(document, problems),
     )
@@ -263,10 +263,19 @@ def _hyperparameters(
     return good
 
 
-def _resources(document: Mapping[str, Any], platform: Platform, problems: list[Problem]) -> Resources:
+def _resources(
+    document: Mapping[str, Any], platform: Platform, algorithm: Algorithm, problems: list[Problem]
+) -> Resources:
     resources, found = resources_of(_section(document, "resources", problems), platform.defaults)
-    problems += found
+    problems += found + check_machines(algorithm, resources)
     return resources
+
+
+def check_machines(algorithm: Algorithm, resources: Resources) -> list[Problem]:
+    """A problem where the algorithm trains on one machine, and has several."""
+    if not algorithm.one_machine or resources.instance_count == 1:
+        return []
+    return [Problem("resources.instance_count", f"{algorithm.name} trains on one machine: write 1")]
 
 
 def _input_mode(document: Mapping[str, Any], problems: list[Problem]) -> str:
