@@ -127,6 +127,16 @@ def test_a_picture_whose_label_is_wrong_is_left_out_and_listed(paths: ContainerP
     assert why.startswith("labels/train/0003.txt, line 1: 1.5 is out of range")
 
 
+def test_a_label_file_that_is_far_too_large_is_not_read(
+    paths: ContainerPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "LARGEST_LABEL", 2**20)
+    with label(paths, 3).open("wb") as file:
+        file.truncate(2**20 + 1)
+    ((_, why),) = load(paths).unreadable
+    assert why == "labels/train/0003.txt is larger than 1 MiB: it is no label file"
+
+
 def test_more_wrong_ones_than_allowed_fail_the_job(paths: ContainerPaths) -> None:
     (paths.channel("images") / "train" / "0000.png").write_bytes(b"no picture")
     Image.fromarray(np.zeros((4, 60, 3), np.uint8)).save(paths.channel("images") / "train" / "0001.png")

@@ -39,6 +39,7 @@ def test_what_would_be_evaluated_is_refused() -> None:
         ({"backbone": [[-1, 1, "Conv"]]}, r"backbone, row 1 is not \[from, number, module, arguments\]"),
         ({"backbone": [["a", 1, "Conv", []]]}, "backbone, row 1: from must be the number of a layer"),
         ({"backbone": [[-1, 0, "Conv", []]]}, "backbone, row 1: number must be a whole number from 1"),
+        ({"backbone": [[-1, 1, "SPP", [64, [[5]]]]]}, "backbone, row 1: the arguments must be a list of"),
         ({"backbone": []}, "backbone must be a list"),
         ({"head": [[-1, 1, "Conv", [64]]]}, "the head's last row must be"),
         ({"head": [[[1, 2], 1, "Detect", [3]]]}, "Detect's first argument must be nc"),

@@ -24,6 +24,7 @@ from training.formats.files import files_below, is_image
 from training.jobs.contract import ContainerPaths
 
 TRAIN, VAL = "train", "val"
+LARGEST_LABEL = 16 * 2**20  # bytes: 300,000 boxes
 THREADS = 16  # S3 may be behind the files
 
 
@@ -178,8 +179,11 @@ class _Reader:
             self.unlabelled.append(file)
             return np.zeros((0, boxes.COLUMNS), np.float32)
         place = f"{self.labels.name}/{name}"
+        path = self.labels / name
+        if path.stat().st_size > LARGEST_LABEL:
+            raise DataError(f"{place} is larger than {LARGEST_LABEL // 2**20} MiB: it is no label file")
         try:
-            found, faults = boxes.read((self.labels / name).read_bytes(), self.classes)
+            found, faults = boxes.read(path.read_bytes(), self.classes)
         except DataError as error:
             raise DataError(f"{place} {error}") from None
         for fault in faults:

@@ -117,8 +117,9 @@ WORDS = ("nc", "anchors", "None", "nearest", "bilinear", "False", "True")
 
 
 def _is_plain(value: object) -> bool:
+    """A number, one of v6.2's words, or a list of numbers, such as the sizes of SPP."""
     if isinstance(value, list):
-        return all(_is_plain(one) for one in value)
+        return all(isinstance(one, int | float) for one in value)
     return value is None or isinstance(value, int | float) or value in WORDS
 
 
