@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facetrain.cli import dataset_check, dataset_pack, dataset_prepare, output
+from facetrain.cli import dataset_boxes, dataset_check, dataset_pack, dataset_prepare, output
 from facetrain.cli.options import AsJson, Cloud, Local, Stage, connection, deployment
 from training.jobs.algorithms import ALGORITHMS
 
@@ -23,6 +23,7 @@ dataset = typer.Typer(
     pretty_exceptions_enable=False,
 )
 dataset.command()(dataset_prepare.prepare)
+dataset.command()(dataset_boxes.boxes)
 dataset.command(name="check")(dataset_check.check)
 dataset.command()(dataset_pack.pack)
 dataset.command()(dataset_pack.unpack)

@@ -34,7 +34,11 @@ def prepare(
     *,
     detector: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="An SCRFD network with landmarks (.onnx).", show_default=False),
+        typer.Option(
+            metavar="FILE",
+            help="A face detector (.onnx): SCRFD with landmarks, or one that a YOLOv5 job left.",
+            show_default=False,
+        ),
     ] = None,
     landmarks: Annotated[
         Path | None,
@@ -114,6 +118,10 @@ def _tell(prepared: "Prepared", destination: Path, looked: bool) -> None:
         f"{prepared.kept} of {prepared.photos} photos became faces of {prepared.identities} identities in "
         f"{destination}" + (f" ({prepared.found_before} were done before)" if prepared.found_before else "")
     )
+    if prepared.boxes_alone:
+        output.say(
+            "note: the detector finds boxes and no landmarks: faces are cut by their boxes and not turned"
+        )
     if prepared.dropped:
         rows = [[str(count), reason, REASONS[reason]] for reason, count in prepared.dropped.items()]
         output.put_table(["dropped", "reason", ""], rows)
@@ -158,6 +166,7 @@ def _figures(prepared: "Prepared", looked: bool) -> dict[str, object]:
         "other_files": prepared.others,
         "removed": prepared.removed,
         "links_not_followed": prepared.links,
+        "boxes_alone": prepared.boxes_alone,
         "landmarks_without_photo": len(prepared.landmarks_without_photo),
         "near_duplicates": kinds["near_duplicate"],
         "mislabels": kinds["mislabel"] if looked else None,

@@ -309,7 +309,7 @@ def test_landmarks_and_a_detector_at_once_are_refused(real: ContainerPaths) -> N
 
 def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"no network")
-    with pytest.raises(TrainingError, match=r"channels.weights: .*x.onnx is no SCRFD network \("):
+    with pytest.raises(TrainingError, match=r"channels.weights: .*x.onnx is no face detector \("):
         from_channels(tmp_path / "none", tmp_path / "x.onnx", no_finds)
 
 

@@ -175,7 +175,7 @@ def test_identities_that_climb_are_refused(album: Album, tmp_path: Path, identit
         (["in", "out"], "--detector: give either --detector"),
         (["gone", "out", "--landmarks", "landmarks.csv"], "SRC: gone is no folder"),
         (["in", "out", "--landmarks", "gone.csv"], "--landmarks: gone.csv does not exist"),
-        (["in", "out", "--detector", "landmarks.csv"], "--detector: landmarks.csv is no SCRFD network"),
+        (["in", "out", "--detector", "landmarks.csv"], "--detector: landmarks.csv is no face detector"),
         (
             ["in", "out", "--landmarks", "landmarks.csv", "--model", "landmarks.csv"],
             "embeds no 112x112 faces",

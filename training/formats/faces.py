@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from training.formats.alignment import Points, crop, eye_distance, fit, misfit
+from training.formats.alignment import Points, crop, eye_distance, fit, misfit, points_in
 from training.formats.decode import decode, photo
 from training.formats.detector import Detector, Found
 from training.formats.landmarks import Face
@@ -41,8 +41,8 @@ class UnusableError(Exception):
 class Cut:
     """face: 112x112 RGB; photo: upright, of its own size; faces: how many there were to choose from.
 
-    points: the landmarks, and eyes: pixels between the eyes; None where the photo is a face already.
-    found: which the detector chose; None where a table told.
+    points: the landmarks, or where a box alone lets them be expected, and eyes: pixels between the eyes; None
+    where the photo is a face already. found: which the detector chose; None where a table told.
     """
 
     face: Image.Image
@@ -51,6 +51,11 @@ class Cut:
     points: Points | None = None
     eyes: float | None = None
     found: Found | None = None
+
+    @property
+    def landmarks(self) -> Points | None:
+        """Those that were seen, not expected."""
+        return None if self.found is not None and self.found.points is None else self.points
 
 
 def cut(data: bytes, said: Face | None, detector: Detector | None, least: float = LEAST_EYES) -> Cut:
@@ -71,7 +76,7 @@ def cut(data: bytes, said: Face | None, detector: Detector | None, least: float 
         assert detector is not None
         all_of_them = detector.faces(picture)
         chosen, faces = choose(all_of_them, picture.size), len(all_of_them)
-        points = chosen.points
+        points = points_in(chosen.box) if chosen.points is None else chosen.points
     transform = check(points, picture.size, least)
     return Cut(crop(picture, transform), picture, faces, points, eye_distance(transform), chosen)
 

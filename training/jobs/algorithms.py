@@ -67,7 +67,7 @@ ARCFACE_KNOBS: Mapping[str, Knob] = {
     "pretrained": Knob(
         str, "", "file in the weights channel to start from; empty: the only one there, if any"
     ),
-    "detector": Knob(str, "", "SCRFD network (.onnx) in the weights channel that aligns photos; empty: none"),
+    "detector": Knob(str, "", "face detector (.onnx) in the weights channel that aligns photos; empty: none"),
     "epochs": Knob(int, 20, "passes over the images", minimum=1, maximum=1000),
     "max_steps": Knob(int, 0, "stop after so many steps; 0: after the epochs", minimum=0, maximum=10**8),
     "batch_size": Knob(int, 128, "images per step on each device", minimum=2, maximum=8192),

@@ -5,7 +5,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Prepared:
     suspects: tuple[Suspect, ...]
     table: Path
     sheet: Path | None
+    boxes_alone: bool = False  # the detector finds no landmarks
 
 
 def prepare(wanted: Wanted, done: Done = lambda _count, _of: None) -> Prepared:
@@ -63,13 +64,14 @@ def prepare(wanted: Wanted, done: Done = lambda _count, _of: None) -> Prepared:
     _check(wanted)
     found = find_photos(wanted.source, wanted.labels)
     table = _landmarks(wanted)
-    if wanted.detector:
-        open_detector(wanted.detector)  # what is wrong with it is said here, and not by every process
+    # What is wrong with it is said here, and not by every process.
+    boxes_alone = wanted.detector is not None and not open_detector(wanted.detector).landmarks
     recogniser = Recogniser(wanted.model) if wanted.model else None
     try:
         journal = Journal(wanted.destination, _options(wanted))
         try:
-            return _prepared(wanted, found, table, journal, recogniser, done=done)
+            prepared = _prepared(wanted, found, table, journal, recogniser, done=done)
+            return replace(prepared, boxes_alone=boxes_alone)
         finally:
             journal.close()
     except OSError as error:
@@ -162,7 +164,7 @@ def _landmarks(wanted: Wanted) -> Landmarks | None:
 def _check(wanted: Wanted) -> None:
     if (wanted.detector is None) == (wanted.landmarks is None):
         raise InputError.because(
-            "--detector", "give either --detector (an SCRFD network, .onnx) or --landmarks (a table)"
+            "--detector", "give either --detector (a face detector, .onnx) or --landmarks (a table)"
         )
     if not wanted.source.is_dir():
         raise InputError.because("SRC", f"{wanted.source} is no folder")

@@ -65,8 +65,10 @@ class Worker:
             raise UnusableError("no_identity")
         found = cut(read_bytes(path), task.face, self.detector, self.plan.min_eyes)
         row = replace(row, faces=found.faces, look=look(found.photo))
-        if found.points is not None:
-            row = replace(row, eyes=round(found.eyes or 0, 1), points=_rounded(found.points.ravel()))
+        if found.eyes is not None:
+            row = replace(row, eyes=round(found.eyes, 1))
+        if found.landmarks is not None:
+            row = replace(row, points=_rounded(found.landmarks.ravel()))
         if found.found is not None:
             row = replace(row, box=_rounded(found.found.box), score=round(found.found.score, 4))
         return found.face, row
