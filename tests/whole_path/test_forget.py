@@ -4,14 +4,14 @@ import gzip
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from facetrain.cli.entry import run
 from facetrain.datasets.pack import pack
-from facetrain.forgetting.versions import by_key
+from facetrain.forgetting.versions import Version, by_key
 from facetrain.local.cloud import Cloud
 from tests.whole_path.account import Account, manifest, write_faces
 from training.jobs import contract
@@ -40,22 +40,25 @@ class Command:
         return code, said.out, said.err
 
 
-def every_version(account: Account) -> Iterator[tuple[str, bytes]]:
-    """Of both buckets; what is compressed, as it is unpacked."""
-    platform = account.deployment.platform
-    for bucket in (platform.inputs_bucket, platform.outputs_bucket):
-        for versions in by_key(account.deployment.s3, bucket, ""):
-            for version in versions:
-                if not version.marker:
-                    answer = account.deployment.s3.get_object(
-                        Bucket=bucket, Key=version.key, VersionId=version.id
-                    )
-                    data = answer["Body"].read()
-                    yield version.key, gzip.decompress(data) if version.key.endswith(".gz") else data
+def traces(account: Account, *sets: list[bytes], below: str = "") -> tuple[int, ...]:
+    """How many versions, of both buckets, hold one of the pictures of each set; archives as they unpack."""
+    s3, platform = account.deployment.s3, account.deployment.platform
 
+    def held(version: Version) -> list[bool]:
+        answer = s3.get_object(Bucket=version.bucket, Key=version.key, VersionId=version.id)
+        data = answer["Body"].read()
+        data = gzip.decompress(data) if version.key.endswith(".gz") else data
+        return [any(picture in data for picture in pictures) for pictures in sets]
 
-def traces(account: Account, pictures: list[bytes]) -> list[str]:
-    return [key for key, data in every_version(account) if any(picture in data for picture in pictures)]
+    everything = [
+        version
+        for bucket in (platform.inputs_bucket, platform.outputs_bucket)
+        for versions in by_key(s3, bucket, below)
+        for version in versions
+        if not version.marker
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        return tuple(map(sum, zip(*pool.map(held, everything), strict=True)))
 
 
 def test_nothing_of_a_forgotten_person_stays_and_the_next_job_trains_without(
@@ -71,7 +74,7 @@ def test_nothing_of_a_forgotten_person_stays_and_the_next_job_trains_without(
     first = account.drop("forget", manifest(hyperparameters=LEARN))
     ended = account.wait_for_end(first)
     assert ended["TrainingJobStatus"] == "Completed", ended.get("FailureReason")
-    assert len(traces(account, theirs)) >= 2 * len(theirs) + 1
+    assert traces(account, theirs, below="inputs/forget") == (2 * len(theirs) + 1,)
     assert "id1" in classes(account, "forget", first)
 
     code, out, err = facetrain("forget", "id1", "--yes", "--json")
@@ -79,8 +82,9 @@ def test_nothing_of_a_forgotten_person_stays_and_the_next_job_trains_without(
     done = json.loads(out)
     assert done["complete"]
     assert set(done["datasets"]) == {"forget", "forget-packed"}
-    assert traces(account, theirs) == []
-    assert len(traces(account, others)) >= 2 * len(others) + 1
+    mine, all_others = traces(account, theirs, others)
+    assert mine == 0
+    assert all_others >= 2 * len(others) + 1
     assert on_disk(cloud, theirs) == []
     record = account.deployment.s3.get_object(
         Bucket=account.deployment.platform.inputs_bucket, Key=done["record"]
@@ -131,7 +135,7 @@ def test_without_the_permission_to_delete_versions_nothing_is_claimed(
     write_faces(tmp_path, identities=3)
     account.upload("clerks", tmp_path)
     theirs = [path.read_bytes() for path in (tmp_path / "images" / "id2").iterdir()]
-    before = len(traces(account, theirs))
+    before = traces(account, theirs, below="inputs/clerks")
     iam = account.deployment.connection.client("iam")
     iam.create_user(UserName="clerk")
     statements = [
@@ -153,7 +157,7 @@ def test_without_the_permission_to_delete_versions_nothing_is_claimed(
     assert "4 objects of the inputs bucket still hold the person" in err
     assert "AccessDenied" in err
     assert "s3:DeleteObjectVersion" in err
-    assert len(traces(account, theirs)) == before
+    assert traces(account, theirs, below="inputs/clerks") == before == (4,)
     listed = account.deployment.s3.get_object(
         Bucket=account.deployment.platform.inputs_bucket, Key=contract.FORGOTTEN_KEY
     )["Body"].read()
