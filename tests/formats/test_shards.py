@@ -1,7 +1,9 @@
 """Shards: tar files whose images are read in place, and what is said of those that cannot be."""
 
+import errno
 import io
 import json
+import os
 import resource
 import shutil
 import tarfile
@@ -18,7 +20,7 @@ from tests.arcface.examples import picture
 from training.arcface.channels import fast_file
 from training.arcface.data.store import Decoding, StreamedImages, open_dataset
 from training.arcface.distributed import World
-from training.formats import shards
+from training.formats import places, shards
 from training.formats.errors import DataError
 from training.formats.listing import Listing, find
 from training.formats.places import SpanReader, Spans
@@ -235,6 +237,31 @@ def test_shards_beside_loose_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "anna" / "1.jpg").touch()
     with pytest.raises(DataError, match=r"0\.tar and 1 loose images lie side by side"):
         find(tmp_path, None)
+
+
+@pytest.mark.parametrize("fails", [2, 99])
+def test_a_mount_that_fails_is_asked_again_and_no_image_is_left_out_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    """As FastFile mode answers where S3 does not."""
+    two_shards(tmp_path)
+    reader = find(tmp_path, None).reader()
+    monkeypatch.setattr(places, "WAITS", (0, 0, 0))
+    read, asked = os.pread, []
+
+    def away(*where: int) -> bytes:
+        asked.append(where)
+        if len(asked) <= fails:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(*where)
+
+    monkeypatch.setattr(os, "pread", away)
+    if fails == 2:
+        assert reader.read(0) == png(0, 0)
+    else:
+        with pytest.raises(OSError, match="Input/output error") as caught:
+            reader.read(0)
+        assert caught.value.filename == str(tmp_path / "0.tar")
 
 
 def test_a_shard_that_shrinks_after_it_was_listed_is_unreadable_there(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Where the bytes of each image are: a file of its own, or a span of a shard, read in place."""
 
+import errno
 import os
 import resource
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -48,7 +50,7 @@ class Reader(Protocol):
     """Reads the bytes of an image by its index, from any thread."""
 
     def read(self, index: int) -> bytes:
-        """Raises UnreadableError."""
+        """Raises UnreadableError, or OSError where the mount fails, which says nothing of the image."""
 
     def in_reading_order(self) -> Indices:
         """All indices, such that each shard is read once from its beginning to its end."""
@@ -82,8 +84,10 @@ class SpanReader:
         if size > BYTES_LIMIT:
             raise UnreadableError(f"is larger than {BYTES_LIMIT // 2**20} MB")
         try:
-            data = os.pread(self._descriptor(shard), size, int(spans.offset[index]))
+            data = _patiently(lambda: os.pread(self._descriptor(shard), size, int(spans.offset[index])))
         except OSError as error:
+            if error.errno in _OF_THE_MOUNT:
+                raise OSError(errno.EIO, error.strerror, str(self.root / spans.shards[shard])) from None
             raise UnreadableError(f"cannot be read ({error.strerror})") from None
         if len(data) != size:
             raise UnreadableError("is cut short: its shard has become shorter")
@@ -101,6 +105,23 @@ class SpanReader:
     def __del__(self) -> None:
         for descriptor in self.descriptors.values():
             os.close(descriptor)
+
+
+# What S3 or the network is to blame for, where a mount streams (FastFile mode): an image that were left out
+# for it would be missing in one run and not in the next.
+_OF_THE_MOUNT = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)
+WAITS = (0.1, 1, 5, 20)  # seconds before each further try
+
+
+def _patiently(read: Callable[[], bytes]) -> bytes:
+    for seconds in WAITS:
+        try:
+            return read()
+        except OSError as error:
+            if error.errno not in _OF_THE_MOUNT:
+                raise
+        time.sleep(seconds)
+    return read()
 
 
 OTHER_FILES = 256  # that a process may have open beside the shards
