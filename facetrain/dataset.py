@@ -52,16 +52,20 @@ class Plan:
         return sorted(key for key in others if key.startswith(channels))
 
     @property
+    def is_streamed(self) -> bool:
+        return self.manifest.input_mode == contract.FAST_FILE_MODE
+
+    @property
     def training(self) -> str:
         """What will train, and on what: in a few words."""
         resources, named = self.manifest.resources, self.manifest.hyperparameters
         settings = "".join(f"{name}={value} " for name, value in named.items())
         machines = f"{resources.instance_count} x " if resources.instance_count > 1 else ""
         spare = "spot, " if resources.spot else ""
-        how = {contract.FILE_MODE: "copied to its disk first", contract.FAST_FILE_MODE: "read from S3"}
+        how = "read from S3" if self.is_streamed else "copied to its disk first"
         return (
             f"{self.manifest.algorithm} {settings}on {machines}{resources.instance_type} "
-            f"({spare}{resources.max_runtime_hours:g} h at the most), images {how[self.manifest.input_mode]}"
+            f"({spare}{resources.max_runtime_hours:g} h at the most), images {how}"
         )
 
     def uri(self, file: File) -> S3Uri:

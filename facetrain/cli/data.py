@@ -173,6 +173,9 @@ def _tell(started: "Started") -> None:
     output.say(started.message or f"follow it: facetrain logs -f {started.job_name}")
 
 
+_FEW = 1000
+
+
 def _announce(planned: "Plan") -> None:
     people = planned.people
     who = f"{len(people)} identities, " if people else ""
@@ -188,6 +191,12 @@ def _announce(planned: "Plan") -> None:
         output.say(
             f"note: {len(single)} of {len(people)} identities have one picture, which teaches little "
             f"(such as {single[0]})"
+        )
+    loose = sum(people.values())
+    if planned.is_streamed and loose > _FEW:
+        output.say(
+            f"note: {loose} single files are as many requests to S3, which takes long: pack them first "
+            "(facetrain dataset pack), or leave --input-mode out"
         )
     empty = [file.key for file in planned.folder.files if not file.size]
     if empty:

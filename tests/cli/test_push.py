@@ -176,8 +176,9 @@ def test_ten_thousand_files_of_one_identity_are_counted_before_they_are_sent(
     for number in range(1, 10_000):
         (tmp_path / "crowd" / f"{number}.jpg").hardlink_to(first)
     put(tmp_path / "anna" / "1.jpg", b"jpg")
-    ran = facetrain("dataset", "push", tmp_path, "staff", "--dry-run")
+    ran = facetrain("dataset", "push", tmp_path, "staff", "--dry-run", "--input-mode", "FastFile")
     assert ran.code == 0
+    assert "note: 10001 single files are as many requests to S3, which takes long: pack them first" in ran.err
     assert "staff: 2 identities, 10001 files, 30.0 kB" in ran.err
     assert "note: 1 of 2 identities have one picture" in ran.err
 
