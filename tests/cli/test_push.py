@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -276,14 +275,6 @@ def test_a_failed_upload_leaves_no_manifest(facetrain: Facetrain, aws: FakeAws, 
     assert ran.code == 1
     assert "PutObject: AccessDenied" in ran.err
     assert "manifest.json" not in keys(aws)
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Ctrl-C as a terminal gives it, also where the tests run under nohup or `&`, which switch it off."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("ctrl_c")

@@ -129,6 +129,26 @@ def test_a_push_that_is_killed_is_taken_up_where_it_was(
     assert "2 files uploaded (551 B, 1.0 kB of them sent before), 1 unchanged" in ran.err
 
 
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_keeps_the_parts_that_arrived(
+    facetrain: Facetrain, aws: FakeAws, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "AT_ONCE", 1)
+
+    def interrupt(request: str) -> None:
+        if len(aws.multipart.sent) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    aws.trouble = interrupt
+    ran = facetrain("dataset", "push", packed, "staff")
+    assert (ran.code, "Traceback" in ran.err) == (130, False)
+    assert not [place for place in aws.puts() if place.endswith("manifest.json")]
+    aws.trouble = lambda _: None
+    assert facetrain("dataset", "push", packed, "staff").code == 0
+    assert len(aws.multipart.sent) == 5  # each part once
+    assert [held(aws, key) for key in SHARDS] == [(packed / Path(key).name).read_bytes() for key in SHARDS]
+
+
 def test_a_slower_pace_is_kept_and_said_once(facetrain: Facetrain, aws: FakeAws, packed: Path) -> None:
     asked: dict[str, int] = {}
 
