@@ -52,15 +52,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 class _OneWorkerForTheCloud(LoadFileScheduling):  # type: ignore[misc]  # it publishes no types
-    """A file's tests stay together, and so do all files that say `pytest.mark.cloud`.
+    """A file's tests stay together, and so do all files that say `pytest.mark.cloud`, and all on the stacks.
 
+    The CDK takes seconds to start, and then has every stage synthesized once for whoever comes next.
     xdist's own marker for this, xdist_group, is read too late in pytest 9: every test came without its group.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
         on_the_cloud = "pytest.mark.cloud" in (self.config.rootpath / file).read_text(encoding="utf-8")
-        return "the cloud" if on_the_cloud else file
+        if on_the_cloud:
+            return "the cloud"
+        return "the stacks" if file.startswith("tests/infra/") else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
