@@ -14,6 +14,8 @@ from torch import distributed
 from facetrain.datasets.prepare.command import Wanted, prepare
 from tests.arcface import processes
 from tests.arcface.examples import REAL_DATA, write_job
+from tests.datasets.detectors import photo as white_box
+from tests.datasets.detectors import write_detector
 from training.arcface.channels import Data, load_data
 from training.arcface.data.aligning import from_channels
 from training.arcface.data.finds import Finds
@@ -296,6 +298,25 @@ def test_the_faces_are_those_of_dataset_prepare(real: ContainerPaths, tmp_path: 
     for file in data.train.listing.files:
         with Image.open(tmp_path / "out" / file) as face:
             assert (np.asarray(face) == pixels(data, file)).all()
+
+
+def test_a_job_cuts_faces_by_a_yolov5_detector_as_dataset_prepare_does(tmp_path: Path) -> None:
+    paths = ContainerPaths(tmp_path / "job")
+    for number in range(6):
+        photo = paths.channel("images") / f"person{number % 2}" / f"{number}.png"
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        white_box((40 + 5 * number, 30, 110 + 5 * number, 120)).save(photo)
+    paths.channel("weights").mkdir()
+    write_detector(paths.channel("weights") / "best.onnx")
+    by = paths.channel("weights") / "best.onnx"
+    prepare(Wanted(paths.channel("images"), tmp_path / "out", detector=by, form="png", processes=1))
+    chosen, log = Settings(detector="best.onnx", holdout_fraction=0), list[str]()
+    for _ in range(2):  # found, and known from before
+        data = load_data(paths, chosen, paths.base, World(), stop=Stop(), log=log.append)
+        for file in data.train.listing.files:
+            with Image.open(tmp_path / "out" / file) as face:
+                assert (np.asarray(face) == pixels(data, file)).all()
+    assert log.count("aligned channel=images images=6 by=detector unreadable=0 without_face=0") == 2
 
 
 @real_faces
