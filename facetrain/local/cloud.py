@@ -23,7 +23,6 @@ from facetrain.local.home import Home, read_json, write_private
 from facetrain.local.routes import MINISTACK_HEALTH_PATH, SAGEMAKER_HEALTH_PATH
 from facetrain.local.services import PortTakenError, Servers
 from training.jobs.algorithms import ALGORITHMS
-from training.jobs.problems import did_you_mean
 
 __all__ = ["Cloud", "LocalCloudError", "Status", "down", "find", "status", "up"]
 
@@ -98,7 +97,7 @@ def up(
     if runner not in (None, *RUNNERS):
         raise LocalCloudError(f'there is no runner "{runner}": take {" or ".join(RUNNERS)}')
     home = Home.of(name)
-    _refuse_algorithms(algorithms, runner or _runner(home))
+    container_image.refuse(algorithms, runner or _runner(home))
     with (
         _termination_raises(),
         home.locked(lambda: progress(f'Waiting for another command on cloud "{name}"')),
@@ -141,18 +140,6 @@ def _with_containers(
             build = f"facetrain local up{_named(home.name)} --algorithm {algorithm}"
             progress(f"There is no image of {algorithm} yet, whose jobs would fail: `{build}` builds it")
     return servers
-
-
-def _refuse_algorithms(algorithms: Collection[str], runner: str) -> None:
-    """Raises LocalCloudError where one is not known, or has no image to be built."""
-    for algorithm in algorithms:
-        if algorithm not in ALGORITHMS:
-            raise LocalCloudError(f'there is no algorithm "{algorithm}"{did_you_mean(algorithm, ALGORITHMS)}')
-        if runner != "docker":
-            raise LocalCloudError(
-                "--algorithm says whose image to build, and jobs that are processes have none: leave it out, "
-                "or name --runner docker"
-            )
 
 
 def down(name: str = DEFAULT_NAME, delete: bool = False) -> bool:

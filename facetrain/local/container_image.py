@@ -1,7 +1,7 @@
 """The images of a cloud whose jobs are containers: built from this checkout where needed, and pushed."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from facetrain.local import deployment
 from facetrain.local.clients import aws_environment
 from facetrain.local.errors import LocalCloudError
 from facetrain.local.services import Servers
+from training.jobs.algorithms import ALGORITHMS
+from training.jobs.problems import did_you_mean
 
 Progress = Callable[[str], None]
 
@@ -37,6 +39,18 @@ def tag(root: Path) -> str:
 def name(algorithm: str, tag: str) -> str:
     """What the image is called in the engine."""
     return f"facetrain-{algorithm}:{tag}"
+
+
+def refuse(algorithms: Collection[str], runner: str) -> None:
+    """Raises LocalCloudError where one is not known, or has no image to be built."""
+    for algorithm in algorithms:
+        if algorithm not in ALGORITHMS:
+            raise LocalCloudError(f'there is no algorithm "{algorithm}"{did_you_mean(algorithm, ALGORITHMS)}')
+        if runner != "docker":
+            raise LocalCloudError(
+                "--algorithm says whose image to build, and jobs that are processes have none: leave it out, "
+                "or name --runner docker"
+            )
 
 
 def ensure_built(engine: Engine, root: Path, algorithm: str, tag: str, progress: Progress) -> None:
