@@ -190,11 +190,17 @@ def _tell(done: "Forgot") -> None:
 
 
 def _sentences(done: "Forgot") -> Iterator[str]:
-    for name in done.endless:
-        yield f"{name} did not stop in time: wait for its end, then run this again"
+    from facetrain.forgetting.removal import UNREAD
     from facetrain.forgetting.unfinished import KIND
 
-    if left := [one for one in done.inputs.left if one.kind != KIND]:
+    for name in done.endless:
+        yield f"{name} did not stop in time: wait for its end, then run this again"
+    for one in [one for one in done.inputs.left if one.kind == UNREAD][:_SHOWN]:
+        yield (
+            f"{output.visible(one.key)} cannot be read ({output.visible(one.why)}), so nobody knows whom it "
+            "holds: upload it again or delete it, then run this again"
+        )
+    if left := [one for one in done.inputs.left if one.kind not in (KIND, UNREAD)]:
         yield _inputs_left(left)
     if uploads := [one for one in done.inputs.left if one.kind == KIND]:
         yield (
@@ -215,8 +221,10 @@ def _inputs_left(left: "list[Left]") -> str:
         else "see docs/forgetting.md"
     )
     such = output.visible(left[0].key)
+    held = "1 object of the inputs bucket still holds"
+    held = held if len(left) == 1 else f"{len(left)} objects of the inputs bucket still hold"
     return (
-        f"{len(left)} objects of the inputs bucket still hold the person, such as {such} "
+        f"{held} the person, such as {such} "
         f"({', '.join(reasons)}): {remedy}, then run this again; the deletion list already holds"
     )
 

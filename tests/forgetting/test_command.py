@@ -200,7 +200,12 @@ def test_the_record_names_no_file_that_cannot_be_read(s3: FakeS3, facetrain: Fac
     s3.put(INPUTS, "inputs/rec/images/identities.csv", b"class,identity\n0,zoe\n1,bob\n")
     code, _, err = facetrain("zoe", "--yes")
     assert code == 1
-    assert "inputs/rec/images/zoe.rec" in err
+    unread, waits = err.splitlines()[-2:]
+    assert unread.startswith("facetrain: inputs/rec/images/zoe.rec cannot be read (")
+    assert unread.endswith("upload it again or delete it, then run this again")
+    assert waits.startswith(
+        "facetrain: 1 object of the inputs bucket still holds the person, such as inputs/rec"
+    )
     (record,) = records(s3)
     assert {"dataset": "rec", "kind": "unread", "objects": 1, "why": "cannot be read"} in record["left"]
     assert "zoe" not in json.dumps(record)
