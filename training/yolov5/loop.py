@@ -144,6 +144,7 @@ class Loop:
         if time.monotonic() - self.saved_at >= LATE_SECONDS:
             self._save()
         started = time.monotonic()
+        self.saver.writer.wait()  # measuring forks processes, best without a thread that holds a lock
         self.last = self.measure(self._stop_if_asked)
         figures = {name: value for name, value in self.last.figures.items() if name != "classes"}
         epoch = self.plan.epoch(step)

@@ -118,6 +118,13 @@ def batches(samples: Samples, keys: Iterator[list[Key]], workers: int) -> Iterat
             }
     except TrainingError as error:  # a worker's comes with its traceback as text
         raise TrainingError(str(error).rstrip().rpartition("TrainingError: ")[2]) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(
+            "a process that makes batches was killed, most likely because memory ran out: lower workers, "
+            "image_size or batch_size, or choose a larger instance"
+        ) from error
 
 
 class _Listed:
