@@ -49,18 +49,20 @@ def open_session(path: Path) -> object:
 
 def test_a_file_that_is_no_network_is_no_detector(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"no network")
-    with pytest.raises(DataError, match=r"x.onnx is no SCRFD network \("):
+    with pytest.raises(DataError, match=r"x.onnx is no face detector \("):
         Detector(tmp_path / "x.onnx", open_session)
 
 
-def test_a_network_without_landmarks_is_no_detector(tmp_path: Path) -> None:
+def test_scrfd_without_landmarks_is_no_detector(tmp_path: Path) -> None:
     shape = [1, 3, 64, 64]
     picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)
-    same = helper.make_tensor_value_info("same", TensorProto.FLOAT, shape)
-    graph = helper.make_graph([helper.make_node("Identity", ["input"], ["same"])], "same", [picture], [same])
+    names = [f"same{number}" for number in range(6)]  # scores and boxes of three scales
+    same = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in names]
+    nodes = [helper.make_node("Identity", ["input"], [name]) for name in names]
+    graph = helper.make_graph(nodes, "same", [picture], same)
     opset = [helper.make_opsetid("", 17)]
     save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(tmp_path / "x.onnx"))
-    with pytest.raises(DataError, match=r"x.onnx finds no landmarks: take an SCRFD model with kps"):
+    with pytest.raises(DataError, match=r"x.onnx is no face detector \(it finds no landmarks"):
         Detector(tmp_path / "x.onnx", open_session)
 
 

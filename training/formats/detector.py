@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,8 +50,14 @@ class Detector:
     def __init__(self, path: Path, session: Callable[[Path], Any]):
         """session: opens a network with ONNX Runtime, on one thread, for photos are looked at side by side.
 
-        Raises DataError where the file is neither an SCRFD network with landmarks nor a detector of ours.
+        Raises DataError where the file is neither an SCRFD network with landmarks nor a detector of ours, or
+        the packages that run them are not installed.
         """
+        if find_spec("insightface") is None or find_spec("cv2") is None:
+            raise DataError(
+                "finding faces takes the packages insightface and opencv-python-headless, which are not "
+                "installed here: install them, or give landmarks instead of a detector"
+            )
         try:
             self._network = _network(path, session(path))
             self._detect(Image.new("RGB", (64, 64)))

@@ -27,7 +27,7 @@ class Scrfd:
         self._network: Any = _scrfd()(model_file=str(path), session=session)
         self._network.prepare(-1, **({} if self._network.input_size else {"input_size": (640, 640)}))
         if not self._network.use_kps:
-            raise DataError("it finds no landmarks: models with kps do")
+            raise DataError("it finds no landmarks, as those with kps do")
 
     def look(
         self, picture: Image.Image
@@ -45,17 +45,13 @@ _ALONE = "_insightface_model_zoo"  # the name under which its modules are import
 
 
 def _scrfd() -> Any:
-    """InsightFace's class, without the rest of its package. Raises DataError where it is not installed.
+    """InsightFace's class, without the rest of its package.
 
     `import insightface` runs all of it, which wants SciPy and scikit-image: 175 MB in an image that have no
     part in finding faces. The detector's module needs OpenCV, ONNX and ONNX Runtime.
     """
     package = find_spec("insightface")
-    if package is None or find_spec("cv2") is None:
-        raise DataError(
-            "finding faces takes the packages insightface and opencv-python-headless, which are not "
-            "installed here: install them, or give landmarks instead of a detector"
-        )
+    assert package is not None  # the detector asked
     if _ALONE not in sys.modules:
         parent = ModuleType(_ALONE)
         parent.__path__ = [

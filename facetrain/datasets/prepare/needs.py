@@ -7,7 +7,7 @@ from facetrain.errors import OperationError
 
 def check_packages(networks: bool) -> None:
     """Raises OperationError that names what is missing. networks: a detector or a model will be run."""
-    needed = ["PIL", "numpy", "simplejpeg", *(["insightface", "onnxruntime"] if networks else [])]
+    needed = ["PIL", "numpy", "simplejpeg", *(["insightface", "onnxruntime", "cv2"] if networks else [])]
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise OperationError(
             f'preparing photos takes the packages of the extra "data", and {", ".join(missing)} '
