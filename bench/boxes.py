@@ -28,13 +28,20 @@ def main() -> None:
         print("  ../shared/data (real faces and a detector) is not here")
         return
     files = sorted((DATA / "att_faces").rglob("*.pgm"))
-    faces = list(in_threads(partial(_face, open_detector(DETECTOR)), files))
+    detector = open_detector(DETECTOR)
+    faces = list(in_threads(partial(_face, detector), files))
     sides, middles = map(np.array, zip(*map(_on_template, faces), strict=True))
     print(
         f"  {len(faces)} photos: side {np.median(sides):.1f}, middle {np.median(middles, 0).round(1)} of 112"
     )
     _tell("landmarks", np.array([_off(face, fit(_points(face))) for face in faces]))
     _tell("box", np.array([_off(face, _by_box(face, BOX_SIDE, np.array(BOX_MIDDLE))) for face in faces]))
+    with Image.open(DATA / "group_photo.jpg") as image:
+        group = detector.faces(image.convert("RGB"))
+    turned = [abs(np.degrees(np.arctan2(*fit(_points(face))[1::-1, 0]))) for face in group]
+    off = np.array([_off(face, _by_box(face, BOX_SIDE, np.array(BOX_MIDDLE))) for face in group])
+    _tell(f"box, {len(group)} faces askew", off)
+    print(f"  {'':<22} by {np.median(turned):.0f} degrees in the middle, in a group photo")
     half = np.array([file.parent.name < "s28" for file in files])
     side, middle = float(np.median(sides[half])), np.median(middles[half], 0)
     others = [face for face, first in zip(faces, half, strict=True) if not first]
