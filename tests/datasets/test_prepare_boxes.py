@@ -220,3 +220,5 @@ def test_photos_that_are_not_there_leave_nothing_behind(shots: Shots) -> None:
     (labels / "mine.txt").write_text("")
     with pytest.raises(InputError, match=r"DEST: .* is not empty"):
         draw(shots.source, labels, table, val_fraction=0, seed=0)
+    with pytest.raises(InputError, match=r"DEST: .*anna/labelled lies in .*: name a folder beside"):
+        draw(shots.source, shots.source / "anna/labelled", table, val_fraction=0, seed=0)

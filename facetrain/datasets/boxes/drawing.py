@@ -61,6 +61,8 @@ def draw(
     """Writes DEST. Raises InputError, or OperationError where the disk does not take it."""
     if not source.is_dir():
         raise InputError.because("SRC", f"{source} is no folder")
+    if destination.resolve().is_relative_to(source.resolve()):  # its pictures would be photos of SRC, too
+        raise InputError.because("DEST", f"{destination} lies in {source}: name a folder beside")
     drawn, lines = read_table(table)
     if not drawn:
         raise InputError.because(
