@@ -65,7 +65,9 @@ def test_of_several_classes_the_one_called_face_is_taken(tmp_path: Path, names: 
         ({"names": "__import__('os')"}, "it does not say which classes it finds"),
         ({"names": "{0: 'face', 1: 'dog'}"}, r"its output has the shape \(1, 5, 2\), not \(1, 6, places\)"),
         ({"imgsz": "640"}, "its imgsz is 640, not a height and a width"),
+        ({"imgsz": "[99999, 640]"}, r"its imgsz is \[99999, 640\], not a height and a width"),
         ({"stride": "0"}, "its stride is 0"),
+        ({"stride": "99999"}, "its stride is 99999"),
     ],
 )
 def test_a_detector_of_something_else_is_refused(tmp_path: Path, about: dict[str, str], said: str) -> None:

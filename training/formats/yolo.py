@@ -20,6 +20,7 @@ FACE = "face"
 OVERLAP = 0.45  # intersection over union from which two boxes are of one face, as YOLOv5's detect.py has it
 _GREY = (114, 114, 114)  # of its frames
 _BOX = 4  # rows before the scores
+_LARGEST = 4096  # pixels of a side: YOLOv5 jobs make none larger, and a file may say anything
 
 Numbers = NDArray[np.float64]
 
@@ -112,7 +113,7 @@ def _face(names: Mapping[int, str]) -> int:
 def _stride(about: Mapping[str, str]) -> int:
     """By which sides must be divisible. Raises DataError."""
     stride = about.get("stride", "32")
-    if not stride.isdecimal() or int(stride) < 1:
+    if not stride.isdecimal() or not 1 <= int(stride) <= _LARGEST:
         raise DataError(f"its stride is {stride}")
     return int(stride)
 
@@ -123,7 +124,7 @@ def _size(about: Mapping[str, str]) -> tuple[int, int]:
     if (
         not isinstance(size, list)
         or len(size) != 2
-        or not all(isinstance(side, int) and side > 0 for side in size)
+        or not all(isinstance(side, int) and 0 < side <= _LARGEST for side in size)
     ):
         raise DataError(f"its imgsz is {size}, not a height and a width")
     return size[0], size[1]
