@@ -113,11 +113,16 @@ def manifest(**changes: Any) -> dict[str, Any]:
     return document | changes
 
 
-def write_faces(folder: Path, identities: int = 4, images: int = 4) -> None:
-    """Random pictures, a folder for each identity: enough for a job to run, with nothing to learn."""
-    random = np.random.default_rng(0)
+def write_faces(
+    folder: Path, identities: int = 4, images: int = 4, *, name: str = "id", seed: int = 0
+) -> None:
+    """Random pictures, a folder for each identity: enough for a job to run, with nothing to learn.
+
+    The same seed gives the same bytes: who is to be told from people of other tests has another, and a name.
+    """
+    random = np.random.default_rng(seed)
     for identity in range(identities):
-        target = folder / "images" / f"id{identity}"
+        target = folder / "images" / f"{name}{identity}"
         target.mkdir(parents=True)
         for index in range(images):
             pixels = random.integers(0, 256, (112, 112, 3), dtype=np.uint8)

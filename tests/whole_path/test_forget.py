@@ -64,20 +64,20 @@ def traces(account: Account, *sets: list[bytes], below: str = "") -> tuple[int, 
 def test_nothing_of_a_forgotten_person_stays_and_the_next_job_trains_without(
     account: Account, facetrain: Command, cloud: Cloud, tmp_path: Path
 ) -> None:
-    write_faces(tmp_path / "loose", identities=5)
+    write_faces(tmp_path / "loose", identities=5, name="leaver", seed=1)
     pack(tmp_path / "loose" / "images", tmp_path / "packed" / "images")
     account.upload("forget", tmp_path / "loose")
     account.upload("forget", tmp_path / "loose")  # every picture in two versions
     account.upload("forget-packed", tmp_path / "packed")
-    theirs = [path.read_bytes() for path in (tmp_path / "loose" / "images" / "id1").iterdir()]
-    others = [path.read_bytes() for path in (tmp_path / "loose" / "images" / "id2").iterdir()]
+    theirs = [path.read_bytes() for path in (tmp_path / "loose" / "images" / "leaver1").iterdir()]
+    others = [path.read_bytes() for path in (tmp_path / "loose" / "images" / "leaver2").iterdir()]
     first = account.drop("forget", manifest(hyperparameters=LEARN))
     ended = account.wait_for_end(first)
     assert ended["TrainingJobStatus"] == "Completed", ended.get("FailureReason")
     assert traces(account, theirs, below="inputs/forget") == (2 * len(theirs) + 1,)
-    assert "id1" in classes(account, "forget", first)
+    assert "leaver1" in classes(account, "forget", first)
 
-    code, out, err = facetrain("forget", "id1", "--yes", "--json")
+    code, out, err = facetrain("forget", "leaver1", "--yes", "--json")
     assert code == 0, err
     done = json.loads(out)
     assert done["complete"]
@@ -89,17 +89,17 @@ def test_nothing_of_a_forgotten_person_stays_and_the_next_job_trains_without(
     record = account.deployment.s3.get_object(
         Bucket=account.deployment.platform.inputs_bucket, Key=done["record"]
     )["Body"].read()
-    assert b"id1" not in record
+    assert b"leaver1" not in record
     assert json.loads(record)["jobs"][0]["name"] == first
-    assert "id1" not in classes(account, "forget", first)
+    assert "leaver1" not in classes(account, "forget", first)
 
     account.upload("forget", tmp_path / "loose")  # somebody's copy of the folder comes back
     second = account.drop("forget", manifest(hyperparameters=LEARN))
     ended = account.wait_for_end(second)
     assert ended["TrainingJobStatus"] == "Completed", ended.get("FailureReason")
     found = classes(account, "forget", second)
-    assert "id1" not in found
-    assert "id2" in found
+    assert "leaver1" not in found
+    assert "leaver2" in found
 
 
 LEARN = {
@@ -132,9 +132,9 @@ def on_disk(cloud: Cloud, pictures: list[bytes]) -> list[str]:
 def test_without_the_permission_to_delete_versions_nothing_is_claimed(
     account: Account, facetrain: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    write_faces(tmp_path, identities=3)
+    write_faces(tmp_path, identities=3, name="client", seed=2)
     account.upload("clerks", tmp_path)
-    theirs = [path.read_bytes() for path in (tmp_path / "images" / "id2").iterdir()]
+    theirs = [path.read_bytes() for path in (tmp_path / "images" / "client2").iterdir()]
     before = traces(account, theirs, below="inputs/clerks")
     iam = account.deployment.connection.client("iam")
     iam.create_user(UserName="clerk")
@@ -148,7 +148,7 @@ def test_without_the_permission_to_delete_versions_nothing_is_claimed(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
 
-    code, out, err = facetrain("forget", "id2", "--dataset", "clerks", "--yes", "--json")
+    code, out, err = facetrain("forget", "client2", "--dataset", "clerks", "--yes", "--json")
 
     assert code == 1
     done = json.loads(out)
@@ -161,5 +161,5 @@ def test_without_the_permission_to_delete_versions_nothing_is_claimed(
     listed = account.deployment.s3.get_object(
         Bucket=account.deployment.platform.inputs_bucket, Key=contract.FORGOTTEN_KEY
     )["Body"].read()
-    assert Forgotten.parse(listed).holds("clerks", "id2")
-    assert not Forgotten.parse(listed).holds("forget", "id2")
+    assert Forgotten.parse(listed).holds("clerks", "client2")
+    assert not Forgotten.parse(listed).holds("forget", "client2")

@@ -24,8 +24,10 @@ def test_the_same_job_in_both_modes_gives_the_same_weights(
         for mode in ("File", "FastFile")
     ]
     jobs = [account.wait_for_end(name) for name in names]
-    asked = [[channel["InputMode"] for channel in job["InputDataConfig"]] for job in jobs]
-    assert asked == [["File"], ["FastFile"]]
+    asked = [
+        {channel["ChannelName"]: channel["InputMode"] for channel in job["InputDataConfig"]} for job in jobs
+    ]
+    assert [modes["images"] for modes in asked] == ["File", "FastFile"]
     file, fast = (weights(account, S3Uri.parse(job["ModelArtifacts"]["S3ModelArtifacts"])) for job in jobs)
     assert file == fast
 
