@@ -8,6 +8,7 @@ import pytest
 
 from tests.arcface.test_learner import learner_of
 from training.arcface import outputs
+from training.container import room
 from training.container.errors import TrainingError
 
 
@@ -32,7 +33,7 @@ def test_of_a_model_that_was_not_written_whole_nothing_stays(
     free(monkeypatch, 3)
 
     def write() -> None:
-        with outputs._whole(tmp_path, needed=4 * 2**20):
+        with room.whole(tmp_path, needed=4 * 2**20):
             (tmp_path / "backbone.pth").touch()
             raise RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed")
 
@@ -43,7 +44,7 @@ def test_of_a_model_that_was_not_written_whole_nothing_stays(
 
 def test_an_error_that_is_not_the_disks_stays_what_it_is(tmp_path: Path) -> None:
     def write() -> None:
-        with outputs._whole(tmp_path, needed=1):
+        with room.whole(tmp_path, needed=1):
             (tmp_path / "backbone.pth").touch()
             raise RuntimeError("ONNX differs from PyTorch")
 

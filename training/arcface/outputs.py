@@ -1,9 +1,7 @@
 """Everything that a finished job leaves: the model's folder, its figures and card, and the report."""
 
 import csv
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ from training.arcface import lineage, report
 from training.arcface.channels import Data
 from training.arcface.learner import Learner
 from training.arcface.report.facts import DataFacts, Facts, SetScores
+from training.container import room
 from training.container.about import About
-from training.container.aside import written_aside
-from training.container.errors import TrainingError
+from training.container.aside import write_json, written_aside
 from training.jobs.contract import LINEAGE_NAME, REPORT_NAME, VERIFIED_NAME, ContainerPaths
 from training.jobs.forgotten import NOTE_NAME
 
@@ -62,13 +60,13 @@ def write(
         sets=outcome.sets,
         hardware=outcome.hardware,
     )
-    with _whole(paths.model, _bytes_of_model(learner)):
+    with room.whole(paths.model, _bytes_of_model(learner)):
         report.write_model(paths.model, learner.backbone, listing, settings, torch.cat(shards))
         made = {**outcome.lineage, "files": lineage.digests(paths.model)}
-        report.write_json(paths.model / LINEAGE_NAME, made)
+        write_json(paths.model / LINEAGE_NAME, made)
         if note := lineage.note_of(made):
-            report.write_json(paths.model / NOTE_NAME, {"what": note})
-        report.write_json(paths.model / "metrics.json", outcome.figures)
+            write_json(paths.model / NOTE_NAME, {"what": note})
+        write_json(paths.model / "metrics.json", outcome.figures)
         report.write_card(paths.model, facts)
     write_report(paths.output_data, facts, data.verified if settings.thumbnails else (), log)
 
@@ -97,40 +95,12 @@ def _write_verified(path: Path, verified: Sequence[tuple[str, str]]) -> None:
 
 def refuse_if_full(folder: Path, learner: Learner) -> None:
     """Raises TrainingError where the model will not fit, before hours are spent on it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    needed, free = _bytes_of_model(learner), shutil.disk_usage(folder).free
-    if free < needed:
-        raise TrainingError(
-            f"{folder}: the model takes {needed / 2**20:.0f} MiB, and {free / 2**20:.0f} are free: free some "
-            f"space there or raise volume_gb"
-        )
+    room.refuse_if_full(folder, _bytes_of_model(learner))
 
 
 def _bytes_of_model(learner: Learner) -> int:
     network = sum(value.nbytes for value in learner.backbone.state_dict().values())
     return int(COPIES * network + 4 * learner.head.classes * learner.head.centres.shape[1])
-
-
-@contextmanager
-def _whole(folder: Path, needed: int) -> Iterator[None]:
-    """Of a model that cannot be written whole nothing stays. Raises TrainingError where there is no room.
-
-    needed: bytes. Each library has an error of its own for a full disk, so it is told by what is free then.
-    """
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    try:
-        yield
-    except Exception as error:
-        for path in folder.iterdir():
-            if before.get(path) != path.stat().st_mtime_ns:
-                path.unlink()
-        free = shutil.disk_usage(folder).free
-        if free >= needed:
-            raise
-        raise TrainingError(
-            f"{folder}: the model takes {needed / 2**20:.0f} MiB, and {free / 2**20:.0f} are free: free some "
-            f"space there or raise volume_gb, and start again: the last checkpoint holds what was trained"
-        ) from error
 
 
 def data_facts(data: Data) -> DataFacts:

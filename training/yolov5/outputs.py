@@ -1,18 +1,13 @@
 """Everything that a finished job leaves: the detector, its figures, and the report."""
 
-import json
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from training.container import tracking
-from training.container.aside import written_aside
-from training.container.errors import TrainingError
+from training.container import room, tracking
+from training.container.aside import write_json, written_aside
 from training.jobs.contract import REPORT_NAME
 from training.yolov5.dataset import Data
 from training.yolov5.detection import Detection
@@ -40,12 +35,12 @@ def write(job: Job, network: Network, data: Data, model: nn.Module, outcome: Out
     """Raises TrainingError where the model cannot be written; a report that cannot is told."""
     folder, settings = job.paths.model, tracking.public(asdict(job.settings))
     figures = _figures(data, outcome)
-    with _whole(folder, _bytes_of(model)):
+    with room.whole(folder, _bytes_of(model)):
         write_checkpoint(model, folder / "best.pt", settings, outcome.step)
         write_onnx(model, folder / "best.onnx", data.classes, job.settings.image_size)
-        _write_json(folder / "metrics.json", figures)
+        write_json(folder / "metrics.json", figures)
         described = {"algorithm": "yolov5", "network": network.name, "names": list(data.classes), **settings}
-        _write_json(folder / "config.json", described)
+        write_json(folder / "config.json", described)
     facts = Facts(job.about, network.name, settings, data, figures, outcome.detection, outcome.machine)
     path = job.paths.output_data / REPORT_NAME
     try:
@@ -71,39 +66,8 @@ def _figures(data: Data, outcome: Outcome) -> dict[str, Any]:
 
 def refuse_if_full(folder: Path, model: nn.Module) -> None:
     """Raises TrainingError where the model will not fit, before hours are spent on it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    needed, free = _bytes_of(model), shutil.disk_usage(folder).free
-    if free < needed:
-        raise TrainingError(_no_room(folder, needed, free))
+    room.refuse_if_full(folder, _bytes_of(model))
 
 
 def _bytes_of(model: nn.Module) -> int:
     return COPIES * sum(int(value.nbytes) for value in model.state_dict().values())
-
-
-@contextmanager
-def _whole(folder: Path, needed: int) -> Iterator[None]:
-    """Of a model that cannot be written whole nothing stays. Raises TrainingError where there is no room."""
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    try:
-        yield
-    except Exception as error:
-        for path in folder.iterdir():
-            if before.get(path) != path.stat().st_mtime_ns:
-                path.unlink()
-        free = shutil.disk_usage(folder).free
-        if free >= needed:
-            raise
-        raise TrainingError(_no_room(folder, needed, free)) from error
-
-
-def _no_room(folder: Path, needed: int, free: int) -> str:
-    return (
-        f"{folder}: the model takes {needed / 2**20:.0f} MiB, and {free / 2**20:.0f} are free: free some "
-        f"space there or raise volume_gb"
-    )
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    with written_aside(path) as aside:
-        aside.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")

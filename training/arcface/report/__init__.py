@@ -4,10 +4,10 @@ from pathlib import Path
 
 from training.arcface.report.card import write_card
 from training.arcface.report.facts import DataFacts, Facts
-from training.arcface.report.model import write_json, write_model
+from training.arcface.report.model import write_model
 from training.container.aside import written_aside
 
-__all__ = ["DataFacts", "Facts", "write_card", "write_json", "write_model", "write_page"]
+__all__ = ["DataFacts", "Facts", "write_card", "write_model", "write_page"]
 
 
 def write_page(path: Path, facts: Facts) -> None:

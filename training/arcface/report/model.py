@@ -1,10 +1,8 @@
 """The model folder: weights, class centres, ONNX, classes, configuration, figures."""
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 from training.arcface.export import export_onnx
 from training.arcface.settings import Settings
 from training.arcface.weightfiles import BACKBONE, BACKBONE_TENSORS, CLASSES, HEAD, PROGRAM
-from training.container.aside import written_aside
+from training.container.aside import write_json, written_aside
 from training.formats.listing import Listing
 
 INPUT = {
@@ -47,11 +45,6 @@ def write_model(
     export_onnx(backbone, folder / PROGRAM)
     _write_classes(folder / CLASSES, trained_on)
     write_json(folder / "config.json", {"algorithm": "arcface", **settings.public(), "input": INPUT})
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    with written_aside(path) as aside:
-        aside.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor], settings: Settings) -> None:

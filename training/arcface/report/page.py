@@ -12,7 +12,7 @@ from training.arcface.report.facts import Facts, Figures, SetScores
 from training.arcface.report.thumbnails import PAIRS, PAIRS_OF_MANY, Pair, hardest
 from training.container.report import charts
 from training.container.report.charts import Chart
-from training.container.report.figures import duration
+from training.container.report.figures import duration, settings_of
 from training.container.report.rendering import environment, style
 from training.jobs.algorithms import ARCFACE_KNOBS
 
@@ -37,20 +37,6 @@ class SetView:
     unlike: Sequence[Pair] = ()
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One hyperparameter."""
-
-    name: str
-    value: Any
-    default: Any
-    doc: str
-
-    @property
-    def changed(self) -> bool:
-        return bool(self.value != self.default)
-
-
 def render(facts: Facts) -> str:
     """The page. It holds faces only where settings.thumbnails says so, and never a name of anyone."""
     sets = [
@@ -68,7 +54,7 @@ def render(facts: Facts) -> str:
             sets=sets,
             groups=words.groups(facts.figures),
             refused=facts.figures.get("refused") or {},
-            settings=_settings(facts),
+            settings=settings_of(facts.settings.public(), ARCFACE_KNOBS),
             rows=words.set_rows(facts),
             counts=_counts(facts),
             duration=duration(facts.figures.get("seconds")),
@@ -139,13 +125,6 @@ def _set_view(index: int, facts: Facts, scored: SetScores, figures: Figures) -> 
         return SetView(scored.name, figures, points, drawn)
     alike, unlike = hardest(scored, threshold, PAIRS if len(facts.sets) <= 2 else PAIRS_OF_MANY)
     return SetView(scored.name, figures, points, drawn, alike, unlike)
-
-
-def _settings(facts: Facts) -> list[Setting]:
-    return [
-        Setting(name, value, ARCFACE_KNOBS[name].default, ARCFACE_KNOBS[name].doc)
-        for name, value in facts.settings.public().items()
-    ]
 
 
 def _counts(facts: Facts) -> Chart | None:

@@ -1,7 +1,10 @@
 """Figures as a person reads them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from training.jobs.algorithms import Knob
 
 NONE = "\N{EN DASH}"  # where there is no figure
 
@@ -13,6 +16,26 @@ class KeyFigure:
     label: str
     value: str
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One hyperparameter."""
+
+    name: str
+    value: Any
+    default: Any
+    doc: str
+
+    @property
+    def changed(self) -> bool:
+        """Whether it is not the default."""
+        return bool(self.value != self.default)
+
+
+def settings_of(values: Mapping[str, Any], knobs: Mapping[str, Knob]) -> list[Setting]:
+    """Each of the values, which are called as the knobs are."""
+    return [Setting(name, value, knobs[name].default, knobs[name].doc) for name, value in values.items()]
 
 
 def percent(share: float | None, digits: int = 2) -> str:

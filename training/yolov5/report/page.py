@@ -10,7 +10,7 @@ import numpy as np
 from training.container.about import About
 from training.container.report import charts
 from training.container.report.charts import Chart, Heading
-from training.container.report.figures import KeyFigure, duration, number, percent
+from training.container.report.figures import KeyFigure, duration, number, percent, settings_of
 from training.container.report.rendering import environment, style
 from training.jobs.algorithms import YOLOV5_KNOBS
 from training.yolov5.dataset import Data
@@ -47,20 +47,6 @@ class Facts:
     machine: str
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One hyperparameter."""
-
-    name: str
-    value: Any
-    default: Any
-    doc: str
-
-    @property
-    def changed(self) -> bool:
-        return bool(self.value != self.default)
-
-
 def render(facts: Facts) -> str:
     """The page."""
     title = facts.about.dataset or facts.about.job or "Detector"
@@ -77,7 +63,7 @@ def render(facts: Facts) -> str:
             pictures=_pictures(facts),
             classes=facts.figures.get("classes", ()),
             curves=list(_curves(facts.figures["history"]["curve"])),
-            settings=_settings(facts.settings),
+            settings=settings_of(facts.settings, YOLOV5_KNOBS),
             machine=[word.split("=", 1) for word in facts.machine.split() if "=" in word],
             duration=duration(facts.figures["seconds"]),
         )
@@ -144,10 +130,3 @@ def _curves(curve: Sequence[Mapping[str, float]]) -> Iterator[Chart]:
     for name, title, caption, unit in CURVES:
         values = np.array([point[name] for point in curve], dtype=float)
         yield charts.line(Heading(name, title, caption), steps, values, unit)
-
-
-def _settings(settings: Mapping[str, Any]) -> list[Setting]:
-    return [
-        Setting(name, value, YOLOV5_KNOBS[name].default, YOLOV5_KNOBS[name].doc)
-        for name, value in settings.items()
-    ]
