@@ -184,7 +184,6 @@ def test_the_limits_are_the_service_models() -> None:
     assert members["HyperParameters"].metadata["max"] == contract.HYPERPARAMETERS_LIMIT
     assert members["HyperParameters"].key.metadata["max"] == contract.HYPERPARAMETER_KEY_LIMIT
     assert members["InputDataConfig"].metadata["max"] == contract.CHANNELS_LIMIT
-    assert members["Environment"].metadata["max"] == contract.ENVIRONMENT_LIMIT
     assert members["Environment"].value.metadata["max"] == contract.ENVIRONMENT_VALUE_LIMIT
     assert members["Tags"].metadata["max"] == contract.TAGS_LIMIT
     algorithm = members["AlgorithmSpecification"].members

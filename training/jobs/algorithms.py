@@ -211,7 +211,7 @@ YOLOV5_KNOBS: Mapping[str, Knob] = {
         str, "linear", "from the peak: in a straight line, or along a cosine", choices=("linear", "cosine")
     ),
     "momentum": Knob(float, 0.937, "of SGD; of the others the first beta", minimum=0, maximum=0.999),
-    "weight_decay": Knob(float, 5e-4, "of either optimizer", minimum=0, maximum=1),
+    "weight_decay": Knob(float, 5e-4, "of any optimizer", minimum=0, maximum=1),
     "warmup_epochs": Knob(float, 3.0, "linear warm-up, in epochs", minimum=0, maximum=100),
     "warmup_momentum": Knob(float, 0.8, "momentum that it begins with", minimum=0, maximum=0.999),
     "warmup_bias_lr": Knob(float, 0.1, "learning rate that biases begin with", minimum=0, maximum=1),

@@ -105,7 +105,3 @@ def _billing(record: Record, now: float) -> Record:
         return {"TrainingEndTime": now}
     seconds = max(1, round(running_seconds(record, now)))
     return {"TrainingEndTime": now, "TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
-
-
-def stoppable(record: Mapping[str, Any]) -> bool:
-    return bool(record["TrainingJobStatus"] == "InProgress")
