@@ -97,7 +97,9 @@ def write_cfg(folder: Path, **files: str) -> Path:
     """The cfg channel, with others of its files where they are named: hyp="…" for hyp.yaml."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in ({"data": DATASET} | files).items():
-        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+        path = folder / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     return folder
 
 

@@ -47,6 +47,7 @@ def test_train_args_rank_above_hyp_and_the_jobs_own_above_both(tmp_path: Path) -
         ({"mine": "color: blue\n"}, "cfg/mine.yaml is neither a network"),
         ({"mine": DATASET}, "several datasets (cfg/data.yaml, cfg/mine.yaml): leave one there"),
         ({"hyp": HYP, "hyp2": HYP}, "several sets of hyperparameters"),
+        ({"a/mine": MODEL, "b/mine": MODEL}, "several networks called mine: leave one there"),
     ],
 )
 def test_a_file_that_cannot_be_understood_is_named(tmp_path: Path, files: dict[str, str], said: str) -> None:
@@ -58,7 +59,26 @@ def test_a_file_that_cannot_be_understood_is_named(tmp_path: Path, files: dict[s
 def test_wrong_hyperparameters_are_all_told_with_their_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         cfg.read(write_cfg(tmp_path, hyp=HYP.replace("0.02", "-1") + "mosaik: 1.0\n"))
-    assert [problem.path for problem in refused.value.problems] == ["cfg/hyp.yaml.lr", "cfg/hyp.yaml.mosaik"]
+    assert [problem.path for problem in refused.value.problems] == ["cfg/hyp.yaml.lr0", "cfg/hyp.yaml.mosaik"]
+
+
+def test_a_value_that_json_has_not_is_refused_too(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'2026-06-30' is not a number"):
+        cfg.read(write_cfg(tmp_path, hyp=HYP.replace("0.02", "2026-06-30")))
+
+
+def test_what_notebooks_and_systems_leave_behind_is_passed_over(tmp_path: Path) -> None:
+    write_cfg(tmp_path, **{"hyp": HYP, ".ipynb_checkpoints/hyp-checkpoint": HYP})
+    (tmp_path / "._hyp.yaml").write_bytes(b"\x00\x05\x16\x07\x00\x02")
+    assert cfg.read(tmp_path).knobs["lr"] == 0.02
+
+
+@pytest.mark.parametrize("name", ["cfg.tar.gz", "cfg.zip", "cfg.tar"])
+def test_an_archive_of_configuration_is_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    (write_cfg(tmp_path) / name).write_bytes(b"")
+    with pytest.raises(TrainingError) as refused:
+        cfg.read(tmp_path)
+    assert str(refused.value) == f"cfg/{name} is an archive, which is not read: unpack it into the channel"
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def test_what_would_be_evaluated_is_refused() -> None:
     ("changes", "said"),
     [
         ({"backbone": [[-1, 1, "C2f", [64]]]}, "backbone, row 1: no module 'C2f' is known"),
+        ({"backbone": [[-1, 1, ["Conv"], [64]]]}, r"backbone, row 1: no module \"\['Conv'\]\" is known"),
         ({"backbone": [[-1, 1, "Conv"]]}, r"backbone, row 1 is not \[from, number, module, arguments\]"),
         ({"backbone": [["a", 1, "Conv", []]]}, "backbone, row 1: from must be the number of a layer"),
         ({"backbone": [[-1, 0, "Conv", []]]}, "backbone, row 1: number must be a whole number from 1"),
@@ -50,3 +51,14 @@ def test_what_would_be_evaluated_is_refused() -> None:
 def test_what_is_wrong_with_a_description_is_told_with_its_place(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(TrainingError, match=f"^cfg/mine.yaml: {said}"):
         network.described(document(**changes), "cfg/mine.yaml")
+
+
+@pytest.mark.usefixtures("ultralytics")
+def test_layers_that_do_not_fit_together_are_refused() -> None:
+    from training.yolov5 import learner  # noqa: PLC0415
+    from training.yolov5.settings import Settings  # noqa: PLC0415
+
+    head = [[[17, 99], 1, "Detect", ["nc", "anchors"]]]
+    found = network.described(document(head=head), "cfg/mine.yaml")
+    with pytest.raises(TrainingError, match=r"^the network mine cannot be built \(list index out of range\)"):
+        learner.build(found, ("face",), Settings())

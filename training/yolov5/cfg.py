@@ -9,7 +9,7 @@ cfg/
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -17,6 +17,8 @@ import yaml
 from training.container.errors import TrainingError
 from training.formats import classes
 from training.formats.errors import DataError
+from training.formats.files import files_below, suffix_of
+from training.jobs.images import ARCHIVE_SUFFIXES, SHARD_SUFFIX
 from training.yolov5 import hyperparameters, network
 from training.yolov5.network import Network
 
@@ -46,11 +48,14 @@ def read(folder: Path) -> Cfg:
     networks: dict[str, Mapping[str, Any]] = {}
     hyps: dict[str, Mapping[str, Any]] = {}
     datasets: dict[str, Mapping[str, Any]] = {}
-    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            document, place = _document(path), f"cfg/{path.relative_to(folder).as_posix()}"
+    for file in _files(folder):
+        if suffix_of(file) in SUFFIXES:
+            place = f"cfg/{file}"
+            document, name = _document(folder / file, place), PurePosixPath(file).stem
+            if network.is_description(document) and name in networks:
+                raise TrainingError(f"the cfg channel holds several networks called {name}: leave one there")
             if network.is_description(document):
-                networks[path.stem] = document
+                networks[name] = document
             elif classes.is_dataset(document):
                 datasets[place] = document
             elif hyperparameters.is_file_of(document):
@@ -94,8 +99,15 @@ def choose(cfg: Cfg, model: str, pretrained: str) -> Network:
     raise TrainingError(f"model: there is no {model}: it is one of {there}")
 
 
-def _document(path: Path) -> Mapping[str, Any]:
-    place = f"cfg/{path.name}"
+def _files(folder: Path) -> list[str]:
+    """Those of the channel, without what systems and notebooks leave behind. Raises TrainingError."""
+    files, _ = files_below(folder)
+    if archives := [file for file in files if suffix_of(file) in (SHARD_SUFFIX, *ARCHIVE_SUFFIXES)]:
+        raise TrainingError(f"cfg/{archives[0]} is an archive, which is not read: unpack it into the channel")
+    return files
+
+
+def _document(path: Path, place: str) -> Mapping[str, Any]:
     if path.stat().st_size > LIMIT:
         raise TrainingError(f"{place} is larger than {LIMIT // 2**20} MiB: it is no file of YOLOv5")
     try:

@@ -36,8 +36,12 @@ def mapped(document: Mapping[str, Any], place: str) -> tuple[dict[str, Any], tup
 
     place: the file, for messages. Raises ConfigError with every problem at once.
     """
-    values = {RENAMED.get(name, name): value for name, value in document.items() if name in COUNTERPARTS}
+    values = {
+        RENAMED.get(name, name): _plain(value) for name, value in document.items() if name in COUNTERPARTS
+    }
     good, problems = check(ALGORITHMS["yolov5"], values, place)
+    theirs = {f"{place}.{ours}": f"{place}.{name}" for name, ours in RENAMED.items()}
+    problems = [Problem(theirs.get(problem.path, problem.path), problem.message) for problem in problems]
     unknown = [str(name) for name in document if name not in COUNTERPARTS and name not in WITHOUT]
     problems += [
         Problem(f"{place}.{name}", "YOLOv5 v6.2 has no such hyperparameter: take it out") for name in unknown
@@ -45,6 +49,11 @@ def mapped(document: Mapping[str, Any], place: str) -> tuple[dict[str, Any], tup
     if problems:
         raise ConfigError(problems)
     return good, tuple(_unused(document))
+
+
+def _plain(value: object) -> object:
+    """What YAML has and JSON has not, such as a date, as a text."""
+    return value if value is None or isinstance(value, int | float | str) else str(value)
 
 
 def _unused(document: Mapping[str, Any]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.torch_utils import ModelEMA
 
+from training.container.errors import TrainingError, first_line
 from training.yolov5.network import Network
 from training.yolov5.samples import Batch
 from training.yolov5.schedule import NOMINAL, Plan, Rates
@@ -20,9 +21,15 @@ TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def build(network: Network, classes: Sequence[str], settings: Settings) -> DetectionModel:
-    """With weights that the seed gives."""
+    """With weights that the seed gives. Raises TrainingError where its layers do not fit together."""
     torch.manual_seed(settings.seed)
-    model = DetectionModel({**network.layers, "nc": len(classes)}, ch=3, nc=len(classes), verbose=False)
+    try:
+        model = DetectionModel({**network.layers, "nc": len(classes)}, ch=3, nc=len(classes), verbose=False)
+    except (IndexError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise TrainingError(
+            f"the network {network.name} cannot be built ({first_line(error)}): see which layers its "
+            f"description takes, and their arguments"
+        ) from error
     model.names = dict(enumerate(classes))
     model.args = get_cfg(overrides={"task": "detect", "imgsz": settings.image_size})
     return model

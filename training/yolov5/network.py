@@ -99,9 +99,9 @@ def _row(row: object, place: str) -> list[Any]:
         raise TrainingError(f"{place}: from must be the number of a layer, or a list of such")
     if not _is_whole(number) or not 1 <= number <= 100:
         raise TrainingError(f"{place}: number must be a whole number from 1 to 100")
-    if module not in MODULES:
+    if not isinstance(module, str) or module not in MODULES:
         raise TrainingError(
-            f"{place}: no module {module!r} is known: those of YOLOv5 v6.2's detectors are "
+            f"{place}: no module {str(module)[:40]!r} is known: those of YOLOv5 v6.2's detectors are "
             f"{', '.join(sorted(MODULES))}"
         )
     if not isinstance(arguments, list) or not all(_is_plain(one) for one in arguments):
