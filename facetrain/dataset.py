@@ -18,6 +18,7 @@ from facetrain.packed import check_packed
 from facetrain.patience import Patience
 from facetrain.storage import Store
 from facetrain.uploads import Uploads
+from facetrain.words import many
 from training.jobs import contract, manifest
 from training.jobs.algorithms import ALGORITHMS
 from training.jobs.images import IMAGE_SUFFIXES, RECORD_SUFFIX, SHARD_SUFFIX, without_images
@@ -172,7 +173,7 @@ def _refuse_no_images(keys: Sequence[str]) -> None:
     known = (*IMAGE_SUFFIXES, SHARD_SUFFIX, RECORD_SUFFIX)
     if keys and not any(key.lower().endswith(known) for key in keys):
         raise InputError.because(
-            "channels.images", f"no images among {len(keys)} files{without_images(keys)}"
+            "channels.images", f"no images among {many(len(keys), 'file')}{without_images(keys)}"
         )
 
 

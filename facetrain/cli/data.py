@@ -10,6 +10,7 @@ import typer
 
 from facetrain.cli import dataset_boxes, dataset_check, dataset_pack, dataset_prepare, output
 from facetrain.cli.options import AsJson, Cloud, Local, Stage, connection, deployment
+from facetrain.words import many
 from training.jobs.algorithms import ALGORITHMS
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def generate(
         write_folders(destination, identities, images, seed)
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError.because("DEST", str(error)) from None
-    output.say(f"{identities * images} pictures of {identities} people in {destination}")
+    output.say(f"{many(identities * images, 'picture')} of {identities} people in {destination}")
 
 
 def _tell(started: "Started") -> None:
@@ -178,32 +179,32 @@ _FEW = 1000
 
 def _announce(planned: "Plan") -> None:
     people = planned.people
-    who = f"{len(people)} identities, " if people else ""
+    who = f"{many(len(people), 'identity')}, " if people else ""
     if planned.packed:
-        who = f"{planned.packed.images} images of {planned.packed.identities} identities, "
-    files = len(planned.folder.files)
-    output.say(f"{planned.manifest.dataset}: {who}{files} files, {output.size(planned.bytes)}")
+        who = f"{many(planned.packed.images)} of {many(planned.packed.identities, 'identity')}, "
+    files = many(len(planned.folder.files), "file")
+    output.say(f"{planned.manifest.dataset}: {who}{files}, {output.size(planned.bytes)}")
     output.say(f"trains: {planned.training}")
     if planned.forgotten:
         output.say(f"note: {planned.forgotten}")
     single = [name for name, pictures in people.items() if pictures == 1]
     if single:
         output.say(
-            f"note: {len(single)} of {len(people)} identities have one picture, which teaches little "
+            f"note: {many(len(single), 'identity')} of {len(people)} with one picture, which teaches little "
             f"(such as {single[0]})"
         )
     loose = sum(people.values())
     if planned.is_streamed and loose > _FEW:
         output.say(
-            f"note: {loose} single files are as many requests to S3, which takes long: pack them first "
+            f"note: {loose:,} single files are as many requests to S3, which takes long: pack them first "
             "(facetrain dataset pack), or leave --input-mode out"
         )
     empty = [file.key for file in planned.folder.files if not file.size]
     if empty:
-        output.say(f"note: {len(empty)} files are empty and will be passed over (such as {empty[0]})")
+        output.say(f"note: {many(len(empty), 'empty file')} will be passed over (such as {empty[0]})")
     if planned.strays:
         output.say(
-            f"note: S3 holds {len(planned.strays)} more objects in this dataset's channels, "
+            f"note: S3 holds {many(len(planned.strays), 'more object')} in this dataset's channels, "
             f"which will be trained on too (such as {planned.strays[0]})"
         )
 
@@ -212,7 +213,7 @@ def _report(pushed: "Pushed") -> None:
     unchanged = f", {pushed.unchanged} unchanged" if pushed.unchanged else ""
     resumed = f", {output.size(pushed.resumed)} of them sent before" if pushed.resumed else ""
     output.say(
-        f"{pushed.uploaded} files uploaded ({output.size(pushed.bytes)}{resumed}){unchanged}; "
+        f"{many(pushed.uploaded, 'file')} uploaded ({output.size(pushed.bytes)}{resumed}){unchanged}; "
         "the manifest came last"
     )
     output.put_fields({"name": pushed.job_name, "manifest": pushed.manifest, "model": pushed.model})

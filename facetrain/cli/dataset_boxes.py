@@ -10,6 +10,7 @@ import typer
 
 from facetrain.cli import output
 from facetrain.cli.options import AsJson
+from facetrain.words import many
 
 
 def boxes(
@@ -52,14 +53,14 @@ def boxes(
     if as_json:
         output.put_json(dataclasses.asdict(drawn))
         return
-    output.say(f"{drawn.train + drawn.val} pictures with a face each in {destination}")
+    output.say(f"{many(drawn.train + drawn.val, 'picture')} with a face each in {destination}")
     if drawn.left_out:
         output.say(
-            f"note: {drawn.left_out} photos were left out: dropped, or with several faces, of which only one "
-            "has its box in the table"
+            f"note: left out {many(drawn.left_out, 'photo')}: dropped, or with several faces, of "
+            "which only one has its box in the table"
         )
     if drawn.unreadable:
-        output.say(f"note: {len(drawn.unreadable)} photos were left out (such as {drawn.unreadable[0]})")
+        output.say(f"note: left out {many(len(drawn.unreadable), 'photo')} (such as {drawn.unreadable[0]})")
     output.put_fields({"train": drawn.train, "val": drawn.val})
     output.say(
         f"next: facetrain dataset check {destination}; then facetrain dataset push {destination} NAME "

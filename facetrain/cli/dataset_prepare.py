@@ -11,6 +11,7 @@ import typer
 
 from facetrain.cli import output
 from facetrain.cli.options import AsJson
+from facetrain.words import many
 
 if TYPE_CHECKING:
     from facetrain.datasets.prepare.command import Prepared
@@ -115,8 +116,9 @@ def _tell(prepared: "Prepared", destination: Path, looked: bool) -> None:
     from training.formats.faces import REASONS
 
     output.say(
-        f"{prepared.kept} of {prepared.photos} photos became faces of {prepared.identities} identities in "
-        f"{destination}" + (f" ({prepared.found_before} were done before)" if prepared.found_before else "")
+        f"{prepared.kept} of {prepared.photos} photos became faces of "
+        f"{many(prepared.identities, 'identity')} in {destination}"
+        + (f" ({prepared.found_before} done before)" if prepared.found_before else "")
     )
     if prepared.boxes_alone:
         output.say(
@@ -126,30 +128,27 @@ def _tell(prepared: "Prepared", destination: Path, looked: bool) -> None:
         rows = [[str(count), reason, REASONS[reason]] for reason, count in prepared.dropped.items()]
         output.put_table(["dropped", "reason", ""], rows)
     if prepared.others:
-        output.say(f"note: {prepared.others} files are no pictures and were passed over")
+        output.say(f"note: passed over {many(prepared.others, 'file')} without a picture")
     if prepared.links:
-        output.say(f"note: {prepared.links} links to folders or out of SRC were not followed")
+        output.say(f"note: did not follow {many(prepared.links, 'link')} to folders or out of SRC")
     if missing := prepared.landmarks_without_photo:
-        output.say(
-            f"note: {len(missing)} lines of landmarks are for photos that are not there "
-            f"(such as {missing[0]})"
-        )
+        output.say(f"note: no photo for {many(len(missing), 'line')} of landmarks (such as {missing[0]})")
     if prepared.removed:
-        output.say(f"note: {prepared.removed} faces were removed, whose photos are gone or changed")
+        output.say(f"note: removed {many(prepared.removed, 'face')} of photos that are gone or changed")
     _tell_suspects(prepared, looked=looked)
     output.put_fields({"table": prepared.table, "sample": prepared.sheet})
 
 
 def _tell_suspects(prepared: "Prepared", looked: bool) -> None:
     for kind, what in (
-        ("near_duplicate", "photos look like another one of their"),
-        ("mislabel", "photos look like another person than their"),
+        ("near_duplicate", "like another one of the same identity"),
+        ("mislabel", "like somebody of another identity"),
     ):
         if found := [one for one in prepared.suspects if one.kind == kind]:
             first = found[0]
             output.say(
-                f"note: {len(found)} {what} identity (such as {first.file} and "
-                f"{first.other}): see suspects.csv"
+                f"note: {many(len(found), 'photo')} {what} (such as {first.file} and {first.other}): "
+                "see suspects.csv"
             )
     if not looked:
         output.say("mislabelled photos were not looked for: that takes a recognition model (--model)")

@@ -13,6 +13,7 @@ import typer
 
 from facetrain.cli import output
 from facetrain.cli.options import AsJson, Cloud, Local, Stage, deployment
+from facetrain.words import many
 
 if TYPE_CHECKING:
     from facetrain.client import Deployment
@@ -126,7 +127,8 @@ def _show(seen: "Seen") -> None:
         output.put(f"job {job.name}: {job.why}" + ("; its model learnt from them" if job.learnt else ""))
     more = len(seen.outputs.objects) + len(seen.outputs.checkpoints)
     if more:
-        output.put(f"{more} objects of models, reports and checkpoints hold something of them")
+        held = f"{many(more, 'object')} of models, reports and checkpoints"
+        output.put(f"{held} {'holds' if more == 1 else 'hold'} something of them")
     _notes(seen)
     if seen.is_empty:
         known = ", who is on the deletion list" if seen.listed else ""
@@ -172,14 +174,15 @@ def _agreed(seen: "Seen") -> bool:
 
 
 def _tell(done: "Forgot") -> None:
+    inputs, outputs = done.inputs, done.outputs
     output.put_fields(
         {
-            "inputs": f"{done.inputs.versions} versions deleted ({output.size(done.inputs.bytes)}), "
-            f"{done.inputs.rewritten} objects written anew",
-            "outputs": f"{done.outputs.versions} versions deleted ({output.size(done.outputs.bytes)}), "
-            f"{done.outputs.objects} objects written anew",
+            "inputs": f"{many(inputs.versions, 'version')} deleted ({output.size(inputs.bytes)}), "
+            f"{many(inputs.rewritten, 'object')} written anew",
+            "outputs": f"{many(outputs.versions, 'version')} deleted ({output.size(outputs.bytes)}), "
+            f"{many(outputs.objects, 'object')} written anew",
             "stopped": ", ".join(done.stopped),
-            "models": f"{done.outputs.models} marked: train them again" if done.outputs.models else "",
+            "models": f"{outputs.models} marked: train them again" if outputs.models else "",
             "record": done.record,
         }
     )
@@ -221,10 +224,9 @@ def _inputs_left(left: "list[Left]") -> str:
         else "see docs/forgetting.md"
     )
     such = output.visible(left[0].key)
-    held = "1 object of the inputs bucket still holds"
-    held = held if len(left) == 1 else f"{len(left)} objects of the inputs bucket still hold"
     return (
-        f"{held} the person, such as {such} "
+        f"{many(len(left), 'object')} of the inputs bucket still {'holds' if len(left) == 1 else 'hold'} the "
+        f"person, such as {such} "
         f"({', '.join(reasons)}): {remedy}, then run this again; the deletion list already holds"
     )
 

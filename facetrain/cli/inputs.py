@@ -10,6 +10,7 @@ import typer
 
 from facetrain.cli import output
 from facetrain.cli.options import AsJson, Cloud, Local, Stage, connection
+from facetrain.words import many
 from training.jobs.algorithms import ALGORITHMS
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def push(
         checked = sending.read(directory, algorithm)
         found, named = connection(local, cloud, stage)
         place = _place(target, checked, found, named)
-    output.say(f"{checked.name}: inputs of {checked.algorithm}, {len(checked.files)} files")
+    output.say(f"{checked.name}: inputs of {checked.algorithm}, {many(len(checked.files), 'file')}")
     if dry_run:
         if as_json:
             output.put_json({"inputs": str(place), "files": len(checked.files), "bytes": checked.bytes})
@@ -102,10 +103,10 @@ def _place(target: str | None, inputs: "Inputs", found: "Connection", stage: str
 
 def _report(sent: "Sent") -> None:
     unchanged = f", {sent.unchanged} unchanged" if sent.unchanged else ""
-    output.say(f"{sent.uploaded} files uploaded{unchanged}")
+    output.say(f"{many(sent.uploaded, 'file')} uploaded{unchanged}")
     if sent.strays:
         output.say(
-            f"note: S3 holds {len(sent.strays)} more objects there, which jobs will read too "
+            f"note: S3 holds {many(len(sent.strays), 'more object')} there, which jobs will read too "
             f"(such as {sent.strays[0]}): delete those that are no longer meant"
         )
     output.put_fields({"inputs": sent.inputs, "archive": sent.archive, "sha256": sent.sha256})

@@ -204,7 +204,7 @@ def _channels(s3: Any, versions: list[Version]) -> Iterator[dict[str, S3Uri]]:
         try:
             document = json.loads(answer["Body"].read().decode("utf-8-sig"))
             named = document["channels"].items()
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue
         location = S3Uri(version.bucket, version.key)
         yield {name: uri for name, value in named if (uri := _address(value, location)) is not None}

@@ -9,6 +9,7 @@ from facetrain.forgetting import tables
 from facetrain.forgetting.channels import Survey, View
 from facetrain.forgetting.places import PICTURE, Place, body, lines, with_content
 from facetrain.forgetting.versions import Version, by_key, of_key
+from facetrain.words import many
 from training.jobs.forgotten import normal
 
 
@@ -50,7 +51,7 @@ def pictures(s3: Any, bucket: str, view: View, found: Survey, identity: str) -> 
     ]
     if in_folders and others:
         notes.append(
-            f"{len(others)} pictures in {view.prefix} stay: a table says that they are somebody else's"
+            f"a table calls {many(len(others), 'picture')} in {view.prefix} somebody else's: left there"
         )
     return Loose(places, frozenset(listed | names.keys()) - others, notes)
 

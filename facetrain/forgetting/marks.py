@@ -15,6 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from facetrain.client import code, is_missing
+from facetrain.words import people
 from training.jobs.contract import FORGOTTEN_NAME
 from training.jobs.uri import S3Uri
 
@@ -89,6 +90,5 @@ def sentence(marks: Sequence[Mark]) -> str | None:
     count = sum(mark.learnt for mark in marks)
     if not count:
         return None
-    who = "a person" if count == 1 else f"{count} people"
     since = f" since {days[0]}" if days else ""
-    return f"learnt from {who} who must be forgotten{since}: {REMEDY}"
+    return f"learnt from {people(count)} who must be forgotten{since}: {REMEDY}"

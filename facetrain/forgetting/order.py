@@ -20,6 +20,7 @@ from facetrain.forgetting.places import COPY, PICTURE, RECORDS, SHARD, Found, No
 from facetrain.forgetting.removal import Removed, remove_from_inputs
 from facetrain.forgetting.settling import Settled, settle
 from facetrain.forgetting.tables import Named
+from facetrain.words import many
 from training.jobs.forgotten import Forgotten
 from training.jobs.uri import S3Uri
 
@@ -95,7 +96,7 @@ def forget(
     person = Person(seen.person.named, listed.digest(seen.identity, dataset), dataset)
     learnt, endless = seen.outputs, []
     if seen.running:
-        note(f"stopping {len(seen.running)} jobs")
+        note(f"stopping {many(len(seen.running), 'job')}")
         endless = running.stop(deployment.sagemaker, seen.running)
         # What they left in the end.
         read = _folders(seen.found)

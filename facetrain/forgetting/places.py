@@ -89,8 +89,8 @@ def lines(stream: Any) -> Iterator[str]:
     """A table's lines as they are, with their ends; what is no UTF-8 survives the way there and back."""
     pending = b""
     while block := stream.read(2**16):
-        *whole, pending = (pending + block).split(b"\n")
-        yield from ((line + b"\n").decode("utf-8", "surrogateescape") for line in whole)
+        *whole, pending = (pending + block).splitlines(keepends=True)
+        yield from (line.decode("utf-8", "surrogateescape") for line in whole)
     if pending:
         yield pending.decode("utf-8", "surrogateescape")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from facetrain.errors import InputError
 from facetrain.folder import File, Folder
+from facetrain.words import many, people
 from training.formats.errors import DataError
 from training.formats.files import is_image
 from training.formats.labels import LABELS_NAME, TABLE_SUFFIXES, read_labels
@@ -30,10 +31,9 @@ class Kept:
     def note(self) -> str | None:
         if not self.people:
             return None
-        who = "a person" if self.people == 1 else f"{self.people} people"
         return (
-            f"{self.pictures} pictures of {who} {_LIST} (on the deletion list) are not uploaded: delete them "
-            "on this machine, too"
+            f"left out {many(self.pictures, 'picture')} of {people(self.people)} {_LIST} "
+            "(on the deletion list): delete their pictures on this machine, too"
         )
 
 
@@ -108,8 +108,7 @@ def _named_in(table: Path) -> set[str]:
 
 
 def _refusal(found: list[str]) -> str:
-    who = "a person" if len(found) == 1 else f"{len(found)} people"
     return (
-        f'holds {who} {_LIST} (such as "{found[0]}"): take their lines and pictures out, or pack it again '
-        f"without them"
+        f'holds {people(len(found))} {_LIST} (such as "{found[0]}"): take their lines and pictures out, '
+        "or pack it again without them"
     )

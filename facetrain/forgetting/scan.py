@@ -13,6 +13,7 @@ from facetrain.forgetting import archives, centres
 from facetrain.forgetting.archives import Seen
 from facetrain.forgetting.tables import Named
 from facetrain.forgetting.versions import Version, by_key, current, of_key
+from facetrain.words import many
 from training.jobs import contract
 from training.jobs.platform import Platform
 from training.jobs.uri import S3Uri
@@ -71,7 +72,7 @@ def survey(
         if is_candidate(s3, versions)
     ]
     if candidates:
-        note(f"looking into {len(candidates)} archives of models and reports")
+        note(f"looking into {many(len(candidates), 'archive')} of models and reports")
 
     def looked_into(versions: list[Version]) -> Object:
         seen = {}

@@ -19,6 +19,7 @@ from facetrain.forgetting import archives, centres, marks, versions
 from facetrain.forgetting.outputs import GONE, Job, Outputs, Person
 from facetrain.forgetting.scan import Object
 from facetrain.forgetting.versions import Refused, Version
+from facetrain.words import many
 from training.jobs.uri import S3Uri
 
 _CHECKED = {"ChecksumAlgorithm": "SHA256"}
@@ -161,7 +162,7 @@ def _count(asked: Sequence[Version], refused: Sequence[Refused], done: Settled) 
     done.versions += len(gone)
     done.bytes += sum(version.size for version in gone)
     for (bucket, folder, why), count in Counter(map(_place, refused)).items():
-        done.left.append(f"s3://{bucket}/{folder}: {count} versions could not be deleted ({why})")
+        done.left.append(f"s3://{bucket}/{folder}: {many(count, 'version')} could not be deleted ({why})")
 
 
 def _place(one: Refused) -> tuple[str, str, str]:

@@ -144,7 +144,11 @@ def _columns(base: str, line: str) -> Layout | None:
     def cells(text: str) -> Sequence[str]:
         if delimiter == " ":
             return text.split()
-        return [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter), [])]
+        try:
+            found = next(csv.reader([text], delimiter=delimiter), [])
+        except csv.Error:  # a cell that is longer than any name or path
+            found = text.split(delimiter)
+        return [cell.strip() for cell in found]
 
     first = cells(line)
     lower = [cell.lower() for cell in first]

@@ -63,7 +63,7 @@ def test_the_face_inputs_are_arcfaces(facetrain: Facetrain, aws: FakeAws) -> Non
 
 def test_what_s3_holds_besides_is_noted(facetrain: Facetrain, aws: FakeAws, folder: Path) -> None:
     aws.objects[f"{PLACE}/input/data/cfg/old.yaml"] = Object(b"old", "v1", None)
-    assert "S3 holds 1 more objects there" in facetrain("inputs", "push", folder, TARGET).err
+    assert "S3 holds 1 more object there" in facetrain("inputs", "push", folder, TARGET).err
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,8 @@ def test_single_pictures_and_empty_files_are_noted(facetrain: Facetrain, photos:
     (photos / "ada" / "2.jpg").unlink()
     (photos / "grace" / "1.jpg").write_bytes(b"")
     ran = facetrain("dataset", "push", photos, "staff", "--dry-run")
-    assert "note: 1 of 2 identities have one picture" in ran.err
-    assert "note: 1 files are empty" in ran.err
+    assert "note: 1 identity of 2 with one picture" in ran.err
+    assert "note: 1 empty file will be passed over" in ran.err
 
 
 def test_a_dry_run_sends_nothing(facetrain: Facetrain, aws: FakeAws, photos: Path) -> None:
@@ -265,7 +265,7 @@ def test_what_s3_holds_besides_is_noted(facetrain: Facetrain, aws: FakeAws, phot
     aws.objects[f"{BUCKET}/inputs/staff/images/mallory/1.jpg"] = Object(b"x", "v0", None)
     aws.objects[f"{BUCKET}/inputs/staff/notes.txt"] = Object(b"x", "v0", None)
     ran = facetrain("dataset", "push", photos, "staff")
-    assert "S3 holds 1 more objects in this dataset's channels" in ran.err
+    assert "S3 holds 1 more object in this dataset's channels" in ran.err
     assert "inputs/staff/images/mallory/1.jpg" in ran.err
 
 

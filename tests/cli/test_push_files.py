@@ -81,16 +81,18 @@ def test_ten_thousand_files_of_one_identity_are_counted_before_they_are_sent(
     put(tmp_path / "anna" / "1.jpg", b"jpg")
     ran = facetrain("dataset", "push", tmp_path, "staff", "--dry-run", "--input-mode", "FastFile")
     assert ran.code == 0
-    assert "note: 10001 single files are as many requests to S3, which takes long: pack them first" in ran.err
-    assert "staff: 2 identities, 10001 files, 30.0 kB" in ran.err
-    assert "note: 1 of 2 identities have one picture" in ran.err
+    assert (
+        "note: 10,001 single files are as many requests to S3, which takes long: pack them first" in ran.err
+    )
+    assert "staff: 2 identities, 10,001 files, 30.0 kB" in ran.err
+    assert "note: 1 identity of 2 with one picture" in ran.err
 
 
 def test_archives_are_not_sent_to_fail_there(facetrain: Facetrain, aws: FakeAws, tmp_path: Path) -> None:
     put(tmp_path / "photos.zip", b"PK")
     ran = facetrain("dataset", "push", tmp_path, "staff")
     assert (ran.code, aws.puts()) == (2, [])
-    assert ran.err.startswith("channels.images: no images among 1 files (.zip files are not read: unpack")
+    assert ran.err.startswith("channels.images: no images among 1 file (.zip files are not read: unpack")
 
 
 def test_a_push_needs_no_package_beside_those_of_the_command() -> None:

@@ -43,8 +43,8 @@ def test_pictures_stay_behind_and_how_many_is_said(
         "images/grace/2.jpg",
     ]
     assert (
-        "note: 2 pictures of a person who must be forgotten (on the deletion list) are not uploaded: delete "
-        "them on this machine, too" in ran.err.splitlines()
+        "note: left out 2 pictures of a person who must be forgotten (on the deletion list): delete their "
+        "pictures on this machine, too" in ran.err.splitlines()
     )
 
 

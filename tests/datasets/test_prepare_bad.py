@@ -234,10 +234,10 @@ def test_what_was_passed_over_is_told_with_its_reason(
     said = capsys.readouterr()
     assert f"1        outside  {REASONS['outside']}" in said.out
     assert said.err.splitlines()[:4] == [
-        f"6 of 7 photos became faces of 1 identities in {album.destination}",
-        "note: 1 files are no pictures and were passed over",
-        "note: 1 links to folders or out of SRC were not followed",
-        "note: 1 lines of landmarks are for photos that are not there (such as anna/gone.jpg)",
+        f"6 of 7 photos became faces of 1 identity in {album.destination}",
+        "note: passed over 1 file without a picture",
+        "note: did not follow 1 link to folders or out of SRC",
+        "note: no photo for 1 line of landmarks (such as anna/gone.jpg)",
     ]
 
 

@@ -165,7 +165,7 @@ def test_photos_that_changed_are_left_out_and_said(shots: Shots, capsys: pytest.
     command = ["dataset", "boxes", str(shots.source), str(shots.folder / "labelled"), "--table", str(table)]
     assert run(command) == 0
     said = capsys.readouterr()
-    assert "2 photos were left out (such as anna/1.png has its box out of the picture" in said.err
+    assert "left out 2 photos (such as anna/1.png has its box out of the picture" in said.err
     assert "train  1\n" in said.out
 
 

@@ -355,7 +355,7 @@ def test_where_versions_may_not_be_deleted_that_is_told_without_a_name_and_nothi
     _, done = forget(s3)
     assert (done.versions, done.bytes) == (0, 0)
     said = "\n".join(done.left)
-    assert f"s3://{OUTPUTS}/outputs/staff/one/output/: 1 versions could not be deleted (AccessDenied)" in said
+    assert f"s3://{OUTPUTS}/outputs/staff/one/output/: 1 version could not be deleted (AccessDenied)" in said
     assert f"s3://{OUTPUTS}/checkpoints/staff/one/step-1/" in said
     assert "zoe" not in said
 

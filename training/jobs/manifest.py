@@ -84,6 +84,9 @@ def decode(data: bytes | str) -> dict[str, Any]:
     try:
         text = data.removeprefix("\ufeff") if isinstance(data, str) else data.decode("utf-8-sig")
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise _whole("holds half a character, such as \\ud800: write it whole") from None
     except UnicodeDecodeError as error:
         raise _whole(f"is not UTF-8 text (byte {error.start}): save it as UTF-8") from None
     except json.JSONDecodeError as error:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from facetrain.datasets.boxes.folder import Detection
-from facetrain.datasets.check.advice import many
 from facetrain.datasets.check.parallel import in_threads
 from facetrain.datasets.check.report import LISTED, Watching
 from facetrain.datasets.check.scan import Scanned, scan
 from facetrain.datasets.check.sources import pictures_part
+from facetrain.words import many
 from training.formats import boxes
 from training.formats.decode import UnreadableError, read_bytes
 from training.formats.errors import DataError

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from facetrain.words import many
 from training.formats.listing import Listing
 from training.jobs.algorithms import ALGORITHMS
 
@@ -96,12 +97,6 @@ def advice(report: Read) -> list[str]:
         (_small_shards(report), "shards are small: pack again, 128 to 256 MB each"),
     ]
     return [sentence for is_so, sentence in found if is_so]
-
-
-def many(count: int, thing: str = "image") -> str:
-    """`1 identity`, `1,200 identities`."""
-    plural = thing[:-1] + "ies" if thing.endswith("y") else thing + "s"
-    return f"{count:,} {thing if count == 1 else plural}"
 
 
 _NOTES = {  # of the listing
