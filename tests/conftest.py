@@ -60,11 +60,22 @@ class _OneWorkerForTheCloud(LoadFileScheduling):  # type: ignore[misc]  # it pub
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        on_the_cloud = "pytest.mark.cloud" in (self.config.rootpath / file).read_text(encoding="utf-8")
-        if on_the_cloud:
+        if _on_the_cloud(self.config.rootpath / file):
             return "the cloud"
         return "the stacks" if file.startswith("tests/infra/") else file
 
 
+def _on_the_cloud(file: Path) -> bool:
+    return "pytest.mark.cloud" in file.read_text(encoding="utf-8")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The cloud's tests come first: their worker has the longest way, and mostly waits."""
+    cloud = {file: _on_the_cloud(file) for file in {item.path for item in items}}
+    items.sort(key=lambda item: not cloud[item.path])
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    config.option.loadscopereorder = False  # in the order above, not by the number of tests
     return _OneWorkerForTheCloud(config, log)
