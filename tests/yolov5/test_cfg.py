@@ -16,9 +16,15 @@ def test_files_are_known_by_what_they_hold(tmp_path: Path) -> None:
     found = cfg.read(write_cfg(tmp_path, some=MODEL, other=HYP))
     assert list(found.networks) == ["some"]
     assert found.names == ("red", "blue")
-    assert found.paths == {"train": "images/train", "val": "images/val"}
+    assert found.paths == {"train": ("images/train",), "val": ("images/val",)}
     assert found.knobs["lr"] == 0.02
     assert found.knobs["lr_final"] == 0.1
+
+
+def test_the_datasets_paths_may_be_lists_as_in_v62s_voc(tmp_path: Path) -> None:
+    text = "nc: 1\ntrain:\n  - images/train2012\n  - images/train2007\nval: images/test2007\n"
+    found = cfg.read(write_cfg(tmp_path, data=text + "test:\ndownload: |\n  print(1)\n"))
+    assert found.paths == {"train": ("images/train2012", "images/train2007"), "val": ("images/test2007",)}
 
 
 def test_v62s_hyperparameters_without_a_counterpart_are_named_with_the_reason(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Pictures and labels: which belong together, what is kept aside, and what is said of wrong ones."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ def paths(tmp_path: Path) -> ContainerPaths:
 
 def load(
     paths: ContainerPaths,
-    named: Mapping[str, str] | None = None,
+    named: Mapping[str, Sequence[str]] | None = None,
     *,
     share: float = 0.2,
     seed: int = 0,
@@ -58,9 +58,48 @@ def test_a_picture_has_the_boxes_of_the_file_that_is_called_like_it(paths: Conta
 def test_the_yamls_paths_are_found_by_their_ends(paths: ContainerPaths) -> None:
     (paths.channel("images") / "train").rename(paths.channel("images") / "learn")
     (paths.channel("labels") / "train").rename(paths.channel("labels") / "learn")
-    data = load(paths, {"train": "/home/somebody/shapes/images/learn", "val": r"..\shapes\images\val"})
+    named = {"train": ["/home/somebody/shapes/images/learn"], "val": [r"..\shapes\images\val"]}
+    data = load(paths, named)
     assert len(data.train) == 10
     assert len(data.val) == 4
+
+
+def test_the_yaml_may_name_several_folders_and_one_in_another(paths: ContainerPaths) -> None:
+    write_pictures(paths, "all/more", 3, 2000)
+    write_pictures(paths, "all/kept", 2, 3000)
+    data = load(paths, {"train": ["images/train", "images/all"], "val": ["images/all/kept"]})
+    assert len(data.train) == 13
+    assert data.val.files == ("all/kept/3000.png", "all/kept/3001.png")
+    assert data.lines == (
+        "not used: 4 pictures outside images/train/ or images/all/ or images/all/kept/, such as "
+        "images/val/1000.png",
+    )
+
+
+def test_train_and_images_may_be_in_either_order(paths: ContainerPaths) -> None:
+    for channel in ("images", "labels"):
+        (paths.channel(channel) / "val").rename(paths.channel(channel) / "valid")
+    data = load(paths, {"train": ["../train/images"], "val": ["../valid/images"]})
+    assert (len(data.train), len(data.val)) == (10, 4)
+
+
+def test_nothing_is_measured_on_that_is_trained_on(paths: ContainerPaths) -> None:
+    same = {"train": ["images/train"], "val": ["images/train"]}  # as v6.2's coco128.yaml has it
+    assert len(load(paths, same).val) == 4
+    (paths.channel("images") / "val").rename(paths.base / "elsewhere")
+    data = load(paths, same)
+    assert (len(data.train), len(data.val)) == (8, 2)
+
+
+def test_where_val_is_empty_a_share_is_kept_aside(paths: ContainerPaths) -> None:
+    for file in (paths.channel("images") / "val").iterdir():
+        file.unlink()
+    data = load(paths)
+    assert (len(data.train), len(data.val)) == (8, 2)
+
+
+def test_a_path_that_no_disk_can_have_names_no_folder(paths: ContainerPaths) -> None:
+    assert len(load(paths, {"train": ["x" * 5000]}).train) == 10
 
 
 def test_without_val_the_same_pictures_are_kept_aside_for_one_seed(paths: ContainerPaths) -> None:

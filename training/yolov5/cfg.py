@@ -33,7 +33,7 @@ class Cfg:
 
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     names: tuple[str, ...] = ()  # of the classes
-    paths: Mapping[str, str] = field(default_factory=dict)  # of the dataset's YAML: train, val
+    paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the dataset's YAML: train, val
     knobs: Mapping[str, Any] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
 
@@ -72,7 +72,7 @@ def read(folder: Path) -> Cfg:
         raise TrainingError(str(error)) from None
     place, values = _only("sets of hyperparameters", hyps)
     found, unused = hyperparameters.mapped(values, place) if values else ({}, ())
-    paths = {role: value for role in ("train", "val") if isinstance(value := dataset.get(role), str)}
+    paths = {role: _paths(dataset.get(role)) for role in ("train", "val")}
     return Cfg(networks, names, paths, found, unused)
 
 
@@ -117,6 +117,12 @@ def _document(path: Path, place: str) -> Mapping[str, Any]:
     if not isinstance(document, Mapping):
         raise TrainingError(f"{place} must hold names and values, such as `nc: 1`")
     return document
+
+
+def _paths(value: object) -> tuple[str, ...]:
+    """Of a dataset's YAML: one, several or none."""
+    values = value if isinstance(value, list) else [value]
+    return tuple(one for one in values if isinstance(one, str))
 
 
 def _only(what: str, found: Mapping[str, Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]]:

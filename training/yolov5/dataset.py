@@ -3,10 +3,11 @@
     images/train/…   labels/train/…    a label file has its picture's name: train/a.jpg, train/a.txt
     images/val/…     labels/val/…      where there is none, a share of the others is taken, by the seed
 
-Without the folder `train` all pictures of the channel are trained on; without the channel `labels` the label
-files lie beside the pictures.
+The dataset's YAML may name other folders of the channel. Without the folder `train` all pictures of the
+channel are trained on; without the channel `labels` the label files lie beside the pictures.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class Data:
 def load(
     paths: ContainerPaths,
     classes: Sequence[str],
-    named: Mapping[str, str],
+    named: Mapping[str, Sequence[str]],
     *,
     val_fraction: float,
     max_unreadable: float,
@@ -78,18 +79,7 @@ def load(
     named: the dataset YAML's paths by their role, on whatever machine it was written.
     """
     images, labels = paths.channel("images"), paths.channel("labels")
-    found = {role: _of_role(images, role, named.get(role, "")) for role in (TRAIN, VAL)}
-    pictures, _ = files_below(images)
-    pictures = [file for file in pictures if is_image(file)]
-    mine = {
-        role: [file for file in pictures if file.startswith(found[role])] for role in found if found[role]
-    }
-    if found[TRAIN] and not mine[TRAIN]:
-        raise TrainingError(f"images/{found[TRAIN]} holds no pictures: put those to train on there")
-    if not found[TRAIN]:
-        mine[TRAIN] = [file for file in pictures if file not in set(mine.get(VAL, []))]
-    if not mine[TRAIN]:
-        raise TrainingError("the images channel holds no pictures: put them into images/train")
+    mine, lines = _by_role(images, named)
     reader = _Reader(images, labels if labels.is_dir() else images, len(classes), check_stop)
     read = {role: reader.read(files) for role, files in mine.items()}
     reader.refuse(max_unreadable, list(classes))
@@ -107,21 +97,62 @@ def load(
         reason,
         tuple(sorted(reader.unreadable.items())),
         len(reader.unlabelled),
-        tuple(reader.lines()),
+        (*lines, *reader.lines()),
     )
 
 
-def _of_role(images: Path, role: str, named: str) -> str:
-    """The folder of the channel that the dataset's YAML means, with a slash; empty where there is none.
+def _by_role(images: Path, named: Mapping[str, Sequence[str]]) -> tuple[dict[str, list[str]], list[str]]:
+    """The pictures of each role, TRAIN and maybe VAL, and lines for the log. Raises TrainingError.
 
-    Of a path from another machine the longest end that is a folder here; else the one called like the role.
+    A folder within a folder has the role of the inner one, and none is measured on that is trained on.
+    """
+    train = _folders(images, TRAIN, named)
+    val = [folder for folder in _folders(images, VAL, named) if folder not in train]
+    if not val and f"{VAL}/" not in train:
+        val = _folders(images, VAL, {})
+    mine: dict[str, list[str]] = {TRAIN: [], VAL: [], "": []}
+    by_length = sorted({**dict.fromkeys(val, VAL), **dict.fromkeys(train, TRAIN)}.items(), key=_length)
+    for file in filter(is_image, files_below(images)[0]):
+        mine[next((role for folder, role in by_length if file.startswith(folder)), "")].append(file)
+    others = mine.pop("")
+    if not train:
+        mine[TRAIN], others = others, []
+    if not mine[TRAIN]:
+        raise TrainingError(
+            f"images/{train[0]} holds no pictures: put those to train on there"
+            if train
+            else "the images channel holds no pictures: put them into images/train"
+        )
+    if not mine[VAL]:
+        del mine[VAL]
+    folders = " or ".join(f"images/{folder}" for folder in (*train, *val))
+    return mine, [
+        f"not used: {len(others)} pictures outside {folders}, such as images/{other}" for other in others[:1]
+    ]
+
+
+def _length(pair: tuple[str, str]) -> int:
+    return -len(pair[0])
+
+
+def _folders(images: Path, role: str, named: Mapping[str, Sequence[str]]) -> list[str]:
+    """Those of the channel that the dataset's YAML means, with a slash; else the one called like the role."""
+    found = [folder for path in named.get(role, ()) if (folder := _folder(images, path))]
+    return found or ([f"{role}/"] if (images / role).is_dir() else [])
+
+
+def _folder(images: Path, named: str) -> str:
+    """Of a path from another machine the longest end that is a folder here; empty where there is none.
+
+    `train/images`, as some tools lay it out, is here `train`.
     """
     parts = [part for part in PurePosixPath(named.replace("\\", "/")).parts if part not in ("/", "..", ".")]
-    for first in range(len(parts)):
-        ending = "/".join(parts[first:])
-        if (images / ending).is_dir():
-            return f"{ending}/"
-    return f"{role}/" if (images / role).is_dir() else ""
+    for last in (len(parts), len(parts) - (parts[-1:] == ["images"])):
+        for first in range(last):
+            ending = "/".join(parts[first:last])
+            if os.path.isdir(images / ending):  # noqa: PTH112  (Path.is_dir fails on a name that is too long)
+                return f"{ending}/"
+    return ""
 
 
 def _split(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures, str]:
