@@ -13,7 +13,7 @@ from training.formats import records, shards
 from training.formats.files import suffix_of
 from training.formats.names import NAMES_TABLE
 from training.jobs import contract
-from training.jobs.forgotten import EVERY_DATASET
+from training.jobs.forgotten import EVERY_DATASET, normal
 from training.jobs.platform import Platform
 
 
@@ -27,7 +27,7 @@ def find(s3: Any, platform: Platform, identity: str, *, dataset: str, aside: Pat
     note("looking through the datasets")
     found = survey(s3, bucket)
     everything, elsewhere = views(s3, bucket, found)
-    scope = [view for view in everything if dataset in (EVERY_DATASET, view.dataset)]
+    scope = [view for view in everything if dataset in (EVERY_DATASET, view.dataset, *view.readers)]
     names: dict[str, frozenset[str]] = {}
     for view in scope:
         loose = pictures(s3, bucket, view, found, identity)
@@ -44,7 +44,9 @@ def find(s3: Any, platform: Platform, identity: str, *, dataset: str, aside: Pat
     note("looking through the tables")
     last = frozenset(key for view in everything for key in view.labels)
     for view, keys in _by_view(found, everything, gone, tables.SUFFIXES):
-        for key in keys if view in scope else ():
+        for key in keys:
+            if view not in scope and not any(key in labelled.labels for labelled in scope):
+                continue
             if scan.is_classes(s3, found.objects[key]):
                 continue  # of a model's weights, whose centres go with its lines: `outputs` sees to them
             who = listed.named(key, names, scope, identity)
@@ -59,6 +61,7 @@ def find(s3: Any, platform: Platform, identity: str, *, dataset: str, aside: Pat
     else:
         into.notes += [f"{place.key} has the same bytes as one of the pictures: it stays" for place in same]
     into.notes += _unseen(found, into, elsewhere)
+    into.notes += _odd(found, scope, identity)
     into.places.sort(key=lambda place: KINDS.index(place.kind))
     return into
 
@@ -87,5 +90,21 @@ def _unseen(found: Survey, into: Found, elsewhere: list[str]) -> list[str]:
         notes.append(
             f"{len(hidden)} hidden files are not looked into "
             f"(such as {hidden[0]}): no job reads them, so delete them"
+        )
+    return notes
+
+
+def _odd(found: Survey, scope: list[View], identity: str) -> list[str]:
+    """What nobody expects, in the datasets that were asked for: it stays."""
+    folders = tuple(sorted({f"{contract.INPUTS_PREFIX}{view.dataset}/" for view in scope}))
+    notes = [
+        f"{folder} is a dataset of that name: it stays"
+        for folder in folders
+        if normal(folder.rstrip("/").rpartition("/")[2]) == normal(identity)
+    ]
+    if archives := [key for key in found.archives if key.startswith(folders)]:
+        notes.append(
+            f"archives are not looked into (such as {archives[0]}; {len(archives)} in all): no job reads "
+            "them, so delete them"
         )
     return notes

@@ -151,6 +151,7 @@ def test_a_wrong_key_or_value_is_named_with_its_path_and_a_remedy(
         (b'{"schema": 1, "schema": 1}', 'names "schema" twice'),
         ('{"schema": "é"}'.encode("latin-1"), "is not UTF-8"),
         (b"[" * 100_000, "is nested too deeply"),
+        (b'{"input_mode": "\\ud800"}', "holds half a character"),  # no UTF-8 could tell what is wrong
         (b" " * 300_000, "is larger than 256 KiB"),
     ],
 )
