@@ -75,3 +75,8 @@ def test_what_is_no_text_is_refused() -> None:
 )
 def test_a_picture_has_the_label_file_of_its_name(there: set[str], found: str | None) -> None:
     assert label_of("train/a.b.jpg", there) == found
+
+
+def test_pictures_and_labels_may_lie_below_one_folder() -> None:
+    assert label_of("images/train/a.jpg", {"labels/train/a.txt"}) == "labels/train/a.txt"
+    assert label_of("train/images/a.jpg", {"train/labels/a.txt"}) == "train/labels/a.txt"

@@ -123,3 +123,7 @@ def test_a_network_that_is_not_there_is_refused_with_those_that_are(tmp_path: Pa
 def test_a_name_as_json_writes_it_is_taken(tmp_path: Path) -> None:
     write_cfg(tmp_path, data=json.dumps({"nc": 1, "names": {"0": "face"}}).replace('"0"', "0"))
     assert cfg.read(tmp_path).names == ("face",)
+
+
+def test_without_the_channel_nothing_is_set(tmp_path: Path) -> None:
+    assert cfg.read(tmp_path / "cfg") == cfg.Cfg(paths={"train": (), "val": ()})

@@ -80,6 +80,13 @@ def test_old_tensors_without_their_network_are_known_by_their_anchors(tmp_path: 
         weights.read(path)
 
 
+def test_files_as_the_first_yolov5_left_them_are_of_the_old_format(tmp_path: Path) -> None:
+    path = tmp_path / "yolov5s.pt"
+    torch.save({"model": torch.zeros(1)}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(TrainingError, match="in the old format"):
+        weights.read(path)
+
+
 class Evil:
     def __init__(self, proof: Path) -> None:
         self.proof = proof
@@ -147,5 +154,19 @@ def test_the_file_is_the_only_one_or_the_one_that_is_named(tmp_path: Path) -> No
     assert weights.choose(tmp_path, "yolov5su.pt") == one
     with pytest.raises(TrainingError, match=r"channel holds best.pt, yolov5su.pt: say in pretrained"):
         weights.choose(tmp_path, "")
+    assert weights.choose(tmp_path, "/opt/ml/input/data/weights/yolov5su.pt") == one
     with pytest.raises(TrainingError, match=r"^pretrained: the weights channel has no yolov5m, but best.pt"):
         weights.choose(tmp_path, "yolov5m")
+
+
+def test_a_channel_with_other_files_alone_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "README.md").touch()
+    assert weights.choose(tmp_path, "") is None
+    (tmp_path / "model.tar.gz").touch()
+    with pytest.raises(TrainingError, match=r"^the weights channel holds model.tar.gz and no .pt or .pth"):
+        weights.choose(tmp_path, "")
+    with pytest.raises(TrainingError, match="has no yolov5s: put it there, or leave the name out"):
+        weights.choose(tmp_path, "yolov5s")
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "BEST.PT").touch()
+    assert weights.choose(tmp_path, "") == tmp_path / "small" / "BEST.PT"

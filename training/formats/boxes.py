@@ -32,9 +32,14 @@ class Fault:
 
 
 def label_of(picture: str, there: Container[str]) -> str | None:
-    """Of the label files that are there a picture's: below its folders, or without the first of them."""
+    """Of the label files that are there a picture's: below its folders, or without the first of them.
+
+    Where one folder holds both images/train and labels/train, it lies there, as YOLOv5 has it.
+    """
     name = f"{picture.rpartition('.')[0]}.txt"
-    return next((one for one in (name, name.partition("/")[2]) if one in there), None)
+    before, slash, after = f"/{name}".rpartition("/images/")
+    swapped = f"{before}/labels/{after}"[1:] if slash else name
+    return next((one for one in (name, name.partition("/")[2], swapped) if one in there), None)
 
 
 def read(data: bytes, classes: int) -> tuple[Boxes, list[Fault]]:

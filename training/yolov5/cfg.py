@@ -100,8 +100,8 @@ def choose(cfg: Cfg, model: str, pretrained: str) -> Network:
 
 
 def _files(folder: Path) -> list[str]:
-    """Those of the channel, without what systems and notebooks leave behind. Raises TrainingError."""
-    files, _ = files_below(folder)
+    """Those of the channel, without what systems and notebooks leave behind. Raises DataError."""
+    files = files_below(folder)[0] if folder.is_dir() else []
     if archives := [file for file in files if suffix_of(file) in (SHARD_SUFFIX, *ARCHIVE_SUFFIXES)]:
         raise TrainingError(f"cfg/{archives[0]} is an archive, which is not read: unpack it into the channel")
     return files

@@ -14,7 +14,7 @@ from training.container.about import About
 from training.container.errors import StoppedError, TrainingError
 from training.container.stopping import Stop
 from training.jobs.contract import ContainerPaths
-from training.yolov5 import cfg, dataset, library
+from training.yolov5 import cfg, dataset, library, weights
 from training.yolov5.settings import Settings
 
 MOST_WORKERS = 8  # processes that make batches; on processors the trainer makes them itself
@@ -77,6 +77,8 @@ def train(job: Job, stop: Stop) -> None:
     network = cfg.choose(found, settings.model, settings.pretrained)
     for line in (*network.unused, *found.unused):
         log(f"not used: {line}")
+    if file := weights.choose(paths.channel("weights"), settings.pretrained):
+        weights.read(file)  # what cannot be used is said before all the pictures are read
     data = dataset.load(
         paths,
         found.names,

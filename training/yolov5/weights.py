@@ -17,12 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from training.container.errors import TrainingError, first_line
+from training.formats.files import files_below, suffix_of
 
 SUFFIXES = (".pt", ".pth")
 RELEASES = "https://github.com/ultralytics/assets/releases"
 LEAST_SHARE = 0.5  # of the network's numbers that must fit, or the weights are of another network
 HEAD = ".cv3."  # in the names of tensors whose last rows are one for each class
 _DEEPEST = 100
+_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # of a PyTorch before 1.6, as the first YOLOv5 had
+README = "README.md"  # says what goes into the channel
 _DAMAGED = (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError)
 # All that a tensor is rebuilt of. torch reads the storages itself.
 _TENSORS = {
@@ -49,15 +52,24 @@ class Weights:
 def choose(channel: Path, wanted: str) -> Path | None:
     """The file of the weights channel: the one that is wanted, with or without its suffix, or the only one.
 
-    None where there is no channel and nothing wanted. Raises TrainingError.
+    wanted: its name, or a path that ends with it. None where there is no channel, or only a page on what
+    belongs there, and nothing is wanted. Raises TrainingError.
     """
-    files = sorted(path for path in channel.iterdir() if path.suffix in SUFFIXES) if channel.is_dir() else []
+    there = [file for file in files_below(channel)[0] if file != README] if channel.is_dir() else []
+    files = [channel / file for file in there if suffix_of(file) in SUFFIXES]
     if wanted:
+        name = wanted.replace("\\", "/").rpartition("/")[2]
         for path in files:
-            if wanted in (path.name, path.stem):
+            if name in (path.name, path.stem):
                 return path
-        there = ", ".join(path.name for path in files) or "nothing of the kind"
-        raise TrainingError(f"pretrained: the weights channel has no {wanted}, but {there}")
+        held = ", ".join(path.name for path in files)
+        remedy = f", but {held}" if held else ": put it there, or leave the name out; nothing is downloaded"
+        raise TrainingError(f"pretrained: the weights channel has no {wanted}{remedy}")
+    if there and not files:
+        raise TrainingError(
+            f"the weights channel holds {there[0]} and no {' or '.join(SUFFIXES)} file: put a checkpoint "
+            f"such as yolov5su.pt or an earlier job's best.pt there, unpacked, or leave the channel out"
+        )
     if len(files) > 1:
         names = ", ".join(path.name for path in files)
         raise TrainingError(f"the weights channel holds {names}: say in pretrained which one to start from")
@@ -170,6 +182,9 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _load(path: Path) -> Any:
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) == _MAGIC:
+            raise TrainingError(_old(path.name))
     with zipfile.ZipFile(path) as archive:  # as torch.save writes since 2020
         if any(name.endswith("constants.pkl") for name in archive.namelist()):
             raise ValueError("a TorchScript program")
