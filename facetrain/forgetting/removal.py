@@ -77,7 +77,9 @@ def _settle(s3: Any, place: Place, rewriter: Rewriter, aside: Path, done: Remove
     else:
         rewriter.gone(place)
     if new or place.kind == INDEX:
-        refused = delete(s3, [one for one in place.chosen if new or not one.latest])
+        # Without versions, what was written anew has the name of what it replaced.
+        now = current(of_key(s3, place.bucket, place.key)) if new else place.versions[0]
+        refused = delete(s3, [one for one in place.chosen if now is None or one.id != now.id])
     else:
         refused = remove(s3, place.versions, place.chosen)
     if place.kind == RECORDS and not new and place.chosen[0].latest:

@@ -48,7 +48,8 @@ def by_key(s3: Any, bucket: str, prefix: str) -> Iterator[list[Version]]:
 
 def of_key(s3: Any, bucket: str, key: str) -> list[Version]:
     """Every version of one key, the newest first."""
-    return next((found for found in by_key(s3, bucket, key) if found[0].key == key), [])
+    first = next(by_key(s3, bucket, key), [])  # before all others that begin so, however many
+    return first if first and first[0].key == key else []
 
 
 def current(versions: Iterable[Version]) -> Version | None:
@@ -59,7 +60,8 @@ def current(versions: Iterable[Version]) -> Version | None:
 def remove(s3: Any, versions: Sequence[Version], chosen: Sequence[Version]) -> list[Refused]:
     """Deletes chosen versions of a key for good, in an order that brings no older one to light.
 
-    versions: all of the key's, the newest first. Where none with content stays, delete markers go, too.
+    versions: all of the key's, the newest first. Where none with content stays, delete markers go, too. A
+    bucket that has stopped to keep versions keeps one, named null: the marker takes its place.
     """
     gone = {version.id for version in chosen}
     stay = [version for version in versions if not version.marker and version.id not in gone]
@@ -67,7 +69,9 @@ def remove(s3: Any, versions: Sequence[Version], chosen: Sequence[Version]) -> l
         return delete(s3, versions)
     if versions[0].id in gone and (now := current(versions)) is not None:
         try:
-            s3.delete_object(Bucket=now.bucket, Key=now.key)  # a delete marker: what is older stays below it
+            # What is older stays below this.
+            marker = s3.delete_object(Bucket=now.bucket, Key=now.key).get("VersionId")
+            chosen = [version for version in chosen if version.id != marker]
         except ClientError as error:
             return [Refused(version, code(error)) for version in chosen]
     return delete(s3, chosen)

@@ -25,13 +25,17 @@ class Stored:
 
 @dataclass
 class FakeS3:
-    """`after`: so many changes are made, then every call fails, as if the program had been killed."""
+    """`after`: so many changes are made, then every call fails, as if the program had been killed.
+
+    `suspended`: no more versions are kept than there are.
+    """
 
     objects: dict[tuple[str, str], list[Stored]] = field(default_factory=dict)  # the newest last
     denied: set[str] = field(default_factory=set)  # operations
     uploads: list[tuple[str, str, str]] = field(default_factory=list)  # never completed: bucket, key, id
     after: int | None = None
     changes: int = 0
+    suspended: bool = False
     _ids: Iterator[int] = field(default_factory=itertools.count)
 
     # -- what a test does and sees -------------------------------------------------------------------------
@@ -39,8 +43,11 @@ class FakeS3:
     def put(self, bucket: str, key: str, body: bytes | None, **about: Any) -> str:
         number = next(self._ids)
         at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=number)
-        self.objects.setdefault((bucket, key), []).append(Stored(f"v{number}", body, at, about=about))
-        return f"v{number}"
+        history, name = self.objects.setdefault((bucket, key), []), f"v{number}"
+        if self.suspended:
+            history[:], name = [stored for stored in history if stored.id != "null"], "null"
+        history.append(Stored(name, body, at, about=about))
+        return name
 
     def body(self, bucket: str, key: str) -> bytes:
         found = self._current(bucket, key).body
@@ -124,9 +131,9 @@ class FakeS3:
         self._change("PutObject")
         self.put(Bucket, Key, Fileobj.read(), **ExtraArgs)
 
-    def delete_object(self, Bucket: str, Key: str) -> None:
+    def delete_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         self._change("DeleteObject")
-        self.put(Bucket, Key, None)
+        return {"VersionId": self.put(Bucket, Key, None)}
 
     def delete_objects(self, Bucket: str, Delete: dict[str, Any]) -> dict[str, Any]:
         if "DeleteObjectVersion" in self.denied:

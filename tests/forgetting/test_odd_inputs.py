@@ -1,12 +1,27 @@
 """What other clients put into the bucket: odd keys, tables, manifests. A person is found there, too."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from facetrain.forgetting.versions import of_key
 from tests.forgetting.fake_s3 import FakeS3
-from tests.forgetting.photos import INPUTS, drop, find, folders, forget, picture, put, text, traces
+from tests.forgetting.photos import (
+    INPUTS,
+    drop,
+    find,
+    folders,
+    forget,
+    labelled,
+    picture,
+    put,
+    shard,
+    text,
+    traces,
+)
 
 
 @pytest.mark.parametrize("who", ["z*e", "[z]oe", "z.e", "z+o e", "zoë", "(", "\\d", "z|e", "-r", "%7A"])
@@ -91,4 +106,53 @@ def test_photos_beside_the_datasets_and_archives_are_said(s3: FakeS3, aside: Pat
     put(s3, "photos.zip", "PK")
     notes = find(s3, aside).notes
     assert "inputs/zoe/ is a dataset of that name: it stays" in notes
-    assert any("archives are not looked into (such as inputs/staff/photos.zip; 1 in all)" in note for note in notes)
+    said = "archives are not looked into (such as inputs/staff/photos.zip; 1 in all)"
+    assert any(note.startswith(said) for note in notes)
+
+
+# -- a bucket that keeps no versions, or no longer -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_without_versions_what_is_written_anew_stays(s3: FakeS3, aside: Path, before: bool) -> None:
+    s3.suspended = before
+    labelled(s3, "file,identity\n000000.jpg,ada\n000001.jpg,zoe\n000003.jpg,zoe\n")
+    put(s3, "more/a.tar", shard([("1", "ada", picture("ada", 1)), ("2", "zoe", picture("zoe", 2))]))
+    drop(s3, "more", images="s3://" + INPUTS + "/inputs/staff/more/")
+    s3.suspended = True
+    assert forget(s3, aside).left == []
+    assert traces(s3) == []
+    assert text(s3, "labels.csv") == "file,identity\n000000.jpg,ada\n"
+    assert picture("ada", 1) in s3.body(INPUTS, "inputs/staff/more/a.tar")
+
+
+def test_without_versions_no_older_one_comes_to_light(s3: FakeS3, aside: Path) -> None:
+    put(s3, "labels.csv", "file,identity\n")
+    s3.suspended = True
+    labelled(s3, "file,identity\n000001.jpg,zoe\n000003.jpg,zoe\n")
+    forget(s3, aside)
+    assert traces(s3) == []
+    assert [one.id for one in s3.objects[INPUTS, "inputs/staff/labels.csv"]] == ["v0", "null"]
+    assert s3.objects[INPUTS, "inputs/staff/labels.csv"][-1].body is None
+
+
+def test_one_object_is_found_by_one_look(s3: FakeS3) -> None:
+    for number in range(50):
+        put(s3, f"images/zoe{number}", "")
+    pages = iter_pages(s3)
+    assert of_key(s3, INPUTS, "inputs/staff/images/zoe") == []
+    assert len(pages) == 1
+
+
+def iter_pages(s3: FakeS3) -> list[None]:
+    """Gets an entry for every page that is read from now on."""
+    read: list[None] = []
+    paginate = s3.paginate
+
+    def counted(Bucket: str, Prefix: str) -> Iterator[dict[str, Any]]:
+        for page in paginate(Bucket, Prefix):
+            read.append(None)
+            yield page
+
+    s3.paginate = counted  # type: ignore[method-assign]
+    return read
