@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from facetrain.by_hand.local_order import LocalJob
+from facetrain.by_hand.order import push_command
 from facetrain.client import Connection
 from facetrain.errors import OperationError
 from facetrain.image.engine import Engine, ImageError, find_engine
@@ -38,7 +39,7 @@ def run(job: LocalJob, connection: Connection, say: Say) -> execution.Outcome:
     Raises OperationError where there is no engine or no such image, or where data cannot be moved.
     """
     engine = find_engine()
-    _have(engine, job.image, connection, say)
+    _have(engine, job, connection, say)
     with tempfile.TemporaryDirectory(prefix="facetrain-job-", ignore_cleanup_errors=True) as scratch:
         record = {**job.request, "TrainingJobArn": f"arn:local:{job.name}"}
         (base,) = folders.prepare(Path(scratch), record, [HOST], "lo")
@@ -59,8 +60,9 @@ def model(job: LocalJob) -> str:
     return str(job.output / artifacts.output_folder(job.request).key / "model.tar.gz")
 
 
-def _have(engine: Engine, image: str, connection: Connection, say: Say) -> None:
+def _have(engine: Engine, job: LocalJob, connection: Connection, say: Say) -> None:
     """The image in the engine: there already, or pulled, with a login where it is our registry's."""
+    image, push = job.image, push_command(job.request["HyperParameters"]["algorithm"])
     if engine.holds(image):
         return
     say(f"Pulling {image}")
@@ -75,7 +77,7 @@ def _have(engine: Engine, image: str, connection: Connection, say: Say) -> None:
     except ImageError as error:
         raise OperationError(
             f"{image} is not in this machine's engine and cannot be pulled ({error}): "
-            "run ./build-and-push.sh face-training, or name another with --image"
+            f"run {push}, or name another with --image"
         ) from None
 
 

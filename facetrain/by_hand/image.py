@@ -11,22 +11,25 @@ _DIGEST = re.compile(r"\S+/\S+@sha256:[0-9a-f]{64}")
 _ECR = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?/(?P<name>[^:@]+)"
 )
-_PUSH = "run ./build-and-push.sh face-training, which writes it"
 
 
-def image_of(given: str | None) -> str:
-    """The image's address. Raises InputError where the file is missing or holds no immutable one."""
+def image_of(given: str | None, command: str) -> str:
+    """The image's address. Raises InputError where the file is missing or holds no immutable one.
+
+    command: what pushes such an image.
+    """
+    push = f"run {command}, which writes it"
     if given is not None:
         return given
     try:
         text = FILE.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        raise InputError.because(FILE.name, f"is not there: {_PUSH}, or name an image with --image") from None
+        raise InputError.because(FILE.name, f"is not there: {push}, or name an image with --image") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError.because(FILE.name, f"cannot be read ({error}): {_PUSH}") from None
+        raise InputError.because(FILE.name, f"cannot be read ({error}): {push}") from None
     if not _DIGEST.fullmatch(text):
         raise InputError.because(
-            FILE.name, f'"{text[:80]}" is no immutable address (…/NAME@sha256:…): {_PUSH} anew'
+            FILE.name, f'"{text[:80]}" is no immutable address (…/NAME@sha256:…): {push} anew'
         )
     return text
 

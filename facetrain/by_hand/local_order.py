@@ -59,7 +59,7 @@ def check(order: Order, connection: Connection, now: dt.datetime) -> LocalJob:
     settings = orders.checked_settings(order, problems)
     basis = orders.checked_governance(order.governance, problems)
     problems += orders.named(governance.check(basis, (), now.timestamp()))
-    image = orders.checked_image(order.image, problems)
+    image = orders.checked_image(order, problems)
     if problems or output is None:
         raise InputError(problems)
     found = {name: place for name, place in channels.items() if place is not None}

@@ -113,7 +113,7 @@ def check(order: Order) -> Checked:
     output = folder(order.output, "--output", problems)
     settings = checked_settings(order, problems)
     governance = checked_governance(order.governance, problems)
-    image = checked_image(order.image, problems)
+    image = checked_image(order, problems)
     machines, unfit = resources_of(order.resources, Resources())
     problems += named(unfit)
     if order.algorithm in ALGORITHMS:
@@ -133,6 +133,13 @@ def job_name(base: str, now: dt.datetime) -> str:
 def default_name(algorithm: str) -> str:
     """What the names of its jobs begin with, where nothing else is said."""
     return BASE_JOB_NAME if algorithm == ALGORITHM else f"{algorithm}-training"
+
+
+def push_command(algorithm: str) -> str:
+    """What makes and pushes an algorithm's image; the default one's where there is none of that name."""
+    if algorithm == ALGORITHM or algorithm not in ALGORITHMS:
+        return f"./build-and-push.sh {BASE_JOB_NAME}"
+    return f"./build-and-push.sh {default_name(algorithm)} --target {algorithm}"
 
 
 def check_algorithm(order: Order) -> list[Problem]:
@@ -157,10 +164,10 @@ def check_name(base: str) -> list[Problem]:
     ]
 
 
-def checked_image(given: str | None, problems: list[Problem]) -> str:
+def checked_image(order: Order, problems: list[Problem]) -> str:
     """The image's address; what is wrong with it is added to `problems`."""
     try:
-        return image_of(given)
+        return image_of(order.image, push_command(order.algorithm))
     except InputError as error:
         problems += error.problems
         return ""

@@ -79,6 +79,12 @@ def test_only_an_immutable_address_is_taken_from_the_file(
     assert "./build-and-push.sh" in said
 
 
+def test_a_detectors_job_is_told_how_its_image_is_pushed(training_job: TrainingJob) -> None:
+    image.FILE.unlink()
+    (said,) = refused(training_job, "--algorithm", "yolov5", "--labels", "s3://team/labels", *ORDER)
+    assert "run ./build-and-push.sh yolov5-training --target yolov5, which writes it" in said
+
+
 def test_an_order_without_a_place_for_the_results_says_so(training_job: TrainingJob) -> None:
     (said,) = refused(training_job, "--role", ROLE, "--images", "s3://team/faces")
     assert said.startswith("--output: is missing")
