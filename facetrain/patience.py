@@ -46,7 +46,7 @@ class Patience:
                     raise
                 self._say(error, seconds)
                 # Half of it by chance, so that those who wait do not all come back at once.
-                if self._stopped.wait(seconds * random.uniform(0.5, 1)):  # noqa: S311
+                if self._stopped.wait(seconds * random.uniform(0.5, 1)):  # noqa: S311 (no secret)
                     raise
         return action()
 

@@ -66,7 +66,7 @@ class Yolo:
 
         As YOLOv5's letterbox: the longer side fills the size, the frame is no larger than the stride asks.
         """
-        import cv2  # noqa: PLC0415
+        import cv2  # noqa: PLC0415  (as above)
 
         height, width = pixels.shape[:2]
         scale = min(self._size[0] / height, self._size[1] / width)

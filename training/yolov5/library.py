@@ -27,7 +27,7 @@ def prepare() -> None:
     if "YOLO_CONFIG_DIR" not in os.environ:
         os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="facetrain-ultralytics-")
     try:
-        from ultralytics import utils  # noqa: PLC0415
+        from ultralytics import utils  # noqa: PLC0415  (only now: it makes its folder)
     except ModuleNotFoundError as error:
         raise TrainingError(
             f"{error.name} is not installed here: a detector's jobs run in their image, on the cloud on this "
