@@ -63,7 +63,7 @@ def read_index(folder: Path) -> Index | None:
             return None
         version = document["version"]
         if version == VERSION:
-            return _index(document)
+            return index_of(document)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{INDEX_NAME} is damaged: copy it again, or pack the dataset anew") from None
     raise DataError(
@@ -107,7 +107,8 @@ def table(folder: Path, name: str) -> Packed:
     return Packed(name, path.stat().st_size, 0, sha256_of(path))
 
 
-def _index(document: dict[str, Any]) -> Index:
+def index_of(document: dict[str, Any]) -> Index:
+    """Raises ValueError, KeyError, TypeError or AttributeError where it is none of ours."""
     shards, tables = (tuple(Packed(**file) for file in document[key]) for key in ("shards", "tables"))
     for file in shards + tables:
         if Path(file.name).name != file.name or not isinstance(file.bytes, int):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facetrain.datasets.index import FORMAT, INDEX_NAME, VERSION, Packed
+from facetrain.datasets.index import FORMAT, INDEX_NAME, VERSION, Packed, index_of
 from facetrain.forgetting import records as rec
 from facetrain.forgetting import shards as tar
 from facetrain.forgetting.channels import Survey, View
@@ -24,13 +24,12 @@ def read_ours(data: bytes) -> dict[str, Any] | None:
     """What an index.json of `dataset pack` says; None of another tool's, or of one that is damaged."""
     try:
         document = json.loads(data)
-    except ValueError:
+        if (document["format"], document["version"]) != (FORMAT, VERSION):
+            return None
+        index_of(document)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    known = isinstance(document, dict) and (document.get("format"), document.get("version")) == (
-        FORMAT,
-        VERSION,
-    )
-    return document if known else None
+    return dict(document)
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Search:
     into: Found
     state: dict[str, dict[str, Packed]] = field(default_factory=dict)  # folder: each shard as it is now
     known: dict[str, list[Naming]] = field(default_factory=dict)  # identities.csv: what it said
-    ours: dict[str, set[str]] = field(default_factory=dict)  # folder: shards that its index.json lists
+    ours: dict[str, dict[str, Packed]] = field(default_factory=dict)  # folder: what its index.json lists
 
     def run(self, keys: Iterable[str]) -> None:
         """keys: of the view's .tar and .rec files."""
@@ -86,7 +85,8 @@ class Search:
         if folder not in self.ours:
             now = current(self.survey.objects.get(folder + INDEX_NAME, []))
             document = read_ours(body(self.s3, now).read()) if now else None
-            self.ours[folder] = {one["name"] for one in document["shards"]} if document else set()
+            listed = index_of(document).shards if document else ()
+            self.ours[folder] = {one.name: one for one in listed}
         return name in self.ours[folder]
 
     def _shard(self, key: str) -> None:
@@ -177,7 +177,7 @@ class Search:
             text = body(self.s3, version).read().decode("utf-8", "replace")
             if any(digest in text for digest in naming):
                 chosen.append(version)
-        detail = self.state[folder]
+        detail = {**self.ours.get(folder, {}), **self.state[folder]}
         self._add(
             Place(INDEX, self.view.dataset, tuple(versions), tuple(chosen), 0, rest=True, detail=detail)
         )

@@ -113,7 +113,10 @@ class Rewriter:
             return None
         beside = place.key[: place.key.rindex("/") + 1]
         shards = {**place.detail, **self.state.get(beside, {})}
-        there = sorted((one for one in shards.values() if one is not None), key=lambda one: one.name)
+        listed = {one["name"] for one in old["shards"]}
+        there = sorted(
+            (one for one in shards.values() if one and one.name in listed), key=lambda one: one.name
+        )
         changed = self._names(beside, folder)
         document = {
             **old,
@@ -124,17 +127,22 @@ class Rewriter:
         if changed is not None:
             identities, packed = changed
             tables_of = [one for one in old["tables"] if one["name"] != NAMES_TABLE]
-            document["tables"] = [*tables_of, asdict(packed)]
+            document["tables"] = [*tables_of, *([asdict(packed)] if packed else [])]
             document["identities"] = identities
         new = folder / "new"
         new.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         return None if new.read_bytes() == before else new
 
-    def _names(self, beside: str, folder: Path) -> tuple[int, Packed] | None:
-        """How many lines identities.csv will have, and what it will be; None where it stays as it is."""
+    def _names(self, beside: str, folder: Path) -> tuple[int, Packed | None] | None:
+        """How many lines identities.csv will have, and what it will be; None where it stays as it is.
+
+        Of none there will be no table.
+        """
         for place in self.found.of(LABELS):
             now = current(place.versions)
-            if place.key == beside + NAMES_TABLE and place.rest and now is not None:
+            if place.key == beside + NAMES_TABLE and now is not None and now in place.chosen:
+                if not place.rest:
+                    return 0, None
                 self._table(place, now, folder).rename(folder / NAMES_TABLE)
                 _, removed, total = place.detail
                 return total - removed, table(folder, NAMES_TABLE)

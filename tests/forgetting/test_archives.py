@@ -146,6 +146,42 @@ def test_shards_that_never_named_the_person_are_not_read(s3: FakeS3, aside: Path
     assert find(s3, aside).datasets == ["loose"]
 
 
+def test_a_shard_that_somebody_put_beside_them_takes_none_from_the_index(
+    s3: FakeS3, aside: Path, tmp_path: Path
+) -> None:
+    packed(s3, tmp_path, ("ada", "bob"))
+    put(s3, "images/own.tar", shard([("1", "ada", photo(1)), ("2", "zoe", picture("zoe", 2))]))
+    index = s3.body(INPUTS, "inputs/staff/images/index.json")
+    forget(s3, aside)
+    assert traces(s3) == []
+    assert s3.body(INPUTS, "inputs/staff/images/index.json") == index
+    assert s3.versions(INPUTS, "inputs/staff/images/own.tar") == 1
+
+
+def test_of_the_last_person_no_name_stays(s3: FakeS3, aside: Path, tmp_path: Path) -> None:
+    people = ("tom", "una", "zoe")  # no digest spells these
+    packed(s3, tmp_path, people)
+    for who in people:
+        assert forget(s3, aside, who).left == []
+        assert traces(s3, who) == []
+    index = read_index(download(s3, "inputs/staff/images/", tmp_path / "after"))
+    assert index is not None
+    assert (index.images, index.identities, index.shards, index.tables) == (0, 0, (), ())
+
+
+@pytest.mark.parametrize(
+    "index", ['{"format": "facetrain-shards", "version": 1}', '{"shards": [{}]}', "[" * 100_000, "[]"]
+)
+def test_an_index_that_is_none_of_ours_stays_as_it_is(s3: FakeS3, aside: Path, index: str) -> None:
+    put(s3, "images/a.tar", shard([("1", "ada", photo(1)), ("2", "zoe", picture("zoe", 2))]))
+    put(s3, "images/identities.csv", "class,identity\n0,ada\n")
+    put(s3, "images/index.json", index)
+    drop(s3)
+    forget(s3, aside)
+    assert traces(s3) == []
+    assert s3.body(INPUTS, "inputs/staff/images/index.json") == index.encode()
+
+
 def test_a_damaged_shard_is_told_and_nothing_is_claimed_of_it(s3: FakeS3, aside: Path) -> None:
     put(
         s3,
