@@ -24,9 +24,11 @@ from facetrain.folder import File, files_in
 from facetrain.patience import Patience
 from facetrain.storage import Store
 from facetrain.uploads import Uploads
+from training.formats.files import suffix_of
 from training.jobs import contract
 from training.jobs.algorithms import ALGORITHMS, Algorithm
 from training.jobs.config import ConfigError, parse_train_args, resolve
+from training.jobs.images import ARCHIVE_SUFFIXES, SHARD_SUFFIX
 from training.jobs.problems import Problem, did_you_mean
 from training.jobs.uri import S3Uri
 
@@ -65,7 +67,7 @@ class Sent:
 def read(directory: Path, algorithm: str | None = None) -> Inputs:
     """Checks a folder. Raises InputError, or ConfigError for train-args.json, with every problem.
 
-    algorithm: whose inputs they are; else the first that reads every file in cfg.
+    algorithm: whose inputs they are; else the first that reads the most files in cfg.
     """
     files = tuple(file for file in files_in(directory) if not file.key.startswith((RESULTS, ARCHIVES)))
     if not any(file.key.startswith(DATA) for file in files):
@@ -140,8 +142,7 @@ def _algorithm(named: str | None, files: Sequence[File]) -> Algorithm:
                 "--algorithm", f'"{named}" is not known{did_you_mean(named, ALGORITHMS)}'
             )
         return ALGORITHMS[named]
-    fitting = (kind for kind in ALGORITHMS.values() if not _unread(files, kind))
-    return next(fitting, next(iter(ALGORITHMS.values())))
+    return min(ALGORITHMS.values(), key=lambda kind: len(_unread(files, kind)))
 
 
 def _unread(files: Sequence[File], algorithm: Algorithm) -> list[File]:
@@ -158,7 +159,9 @@ def _problems(files: Sequence[File], algorithm: Algorithm) -> Iterator[Problem]:
             yield Problem(f"{DATA}{name}", f"{algorithm.name} has no such channel{hint}")
     for file in _unread(files, algorithm):
         read = ", ".join(algorithm.cfg)
-        yield Problem(file.key, f"is not read by {algorithm.name}, which takes {read}: leave it out")
+        packed = suffix_of(file.key) in (SHARD_SUFFIX, *ARCHIVE_SUFFIXES)
+        remedy = "unpack it there" if packed else "leave it out"
+        yield Problem(file.key, f"is not read by {algorithm.name}, which takes {read}: {remedy}")
     for file in files:
         if not file.size:
             yield Problem(file.key, "is empty: leave it out, or copy it again")
@@ -169,7 +172,7 @@ def _check_train_args(directory: Path, algorithm: Algorithm) -> None:
     if not path.is_file():
         return
     try:
-        resolve(algorithm, parse_train_args(path.read_text(encoding="utf-8")), {})
+        resolve(algorithm, parse_train_args(path.read_text(encoding="utf-8-sig")), {})
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text ({error.reason}): save it as UTF-8"
         raise ConfigError([Problem(f"cfg/{contract.TRAIN_ARGS_NAME}", message)]) from None

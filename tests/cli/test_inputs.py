@@ -83,6 +83,12 @@ def test_what_s3_holds_besides_is_noted(facetrain: Facetrain, aws: FakeAws, fold
         ),
         ("weights/yolov5s.pt", "", "input/data/weights/yolov5s.pt: is empty"),
         ("cfg/dataset.yaml", "nc: 2\nnames: [face]\n", "nc is 2, but names has 1"),
+        ("cfg/data/other.yaml", "nc: 1\nnames: [face]\n", "holds several YAMLs of datasets"),
+        (
+            "cfg/cfg.tar.gz",
+            "archive",
+            "cfg.tar.gz: is not read by yolov5, which takes .json, .yaml, .yml: unpack it there",
+        ),
     ],
 )
 def test_what_no_job_could_use_is_refused_before_anything_is_sent(
@@ -91,10 +97,20 @@ def test_what_no_job_could_use_is_refused_before_anything_is_sent(
     path = folder / "input/data" / file
     path.parent.mkdir(exist_ok=True)
     path.write_text(content)
-    ran = facetrain("inputs", "push", folder, TARGET, "--algorithm", "yolov5")
+    ran = facetrain("inputs", "push", folder, TARGET)
     assert ran.code == 2
     assert said in ran.err
     assert not aws.puts()
+
+
+def test_a_byte_order_mark_and_what_notebooks_leave_behind_do_no_harm(
+    facetrain: Facetrain, aws: FakeAws, folder: Path
+) -> None:
+    cfg = folder / "input/data/cfg"
+    (cfg / "train-args.json").write_text('{"epochs": 3}', encoding="utf-8-sig")
+    (cfg / ".ipynb_checkpoints").mkdir()
+    (cfg / ".ipynb_checkpoints/dataset-checkpoint.yaml").write_text("nc: 1\nnames: [face]\n")
+    assert facetrain("inputs", "push", folder, TARGET, "--dry-run").code == 0
 
 
 def test_a_folder_of_another_shape_says_what_goes_where(facetrain: Facetrain, tmp_path: Path) -> None:

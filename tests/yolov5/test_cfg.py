@@ -44,6 +44,14 @@ def test_train_args_rank_above_hyp_and_the_jobs_own_above_both(tmp_path: Path) -
     assert (config["lr_final"], config["epochs"]) == (0.1, 5)
 
 
+def test_train_args_may_begin_with_a_byte_order_mark_and_hold_numbers_as_texts(tmp_path: Path) -> None:
+    paths = write_job(tmp_path)
+    text = '{"epochs": "5", "batch-size": "8", "model_name": "yolov5su.pt"}'
+    (paths.channel("cfg") / "train-args.json").write_text(text, encoding="utf-8-sig")
+    config = given.read_config(paths)
+    assert (config["epochs"], config["batch_size"], config["pretrained"]) == (5, 8, "yolov5su.pt")
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [

@@ -146,7 +146,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise _refused(path.name, f"is not UTF-8 text ({error.reason})") from None
 

@@ -8,15 +8,15 @@ from typing import Any
 from facetrain.errors import InputError
 from training.formats import boxes, classes
 from training.formats.errors import DataError
-from training.formats.files import files_below, is_image
+from training.formats.files import files_below, is_image, is_litter
 from training.jobs import contract, manifest
 from training.jobs.algorithms import ALGORITHMS
 from training.jobs.problems import did_you_mean
 
 YAML = (".yaml", ".yml")
 YAML_LIMIT = 2**20  # bytes; a dataset's YAML is a page
-# Where a dataset's YAML may lie: beside the pictures, in the channel, or in an inputs folder.
-YAML_FOLDERS = ("", "cfg", "input/data/cfg")
+# Where a dataset's YAML may lie: beside the pictures, and at any depth in the channel or an inputs folder.
+YAML_FOLDERS = {"": "*", "cfg": "**/*", "input/data/cfg": "**/*"}
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,10 @@ def _datasets(directory: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """The YAMLs that name classes."""
     import yaml  # noqa: PLC0415 - only for these, and not each installation has it
 
-    for folder in YAML_FOLDERS:
-        for file in sorted((directory / folder).glob("*")):
+    for folder, pattern in YAML_FOLDERS.items():
+        for file in sorted((directory / folder).glob(pattern)):
+            if any(map(is_litter, file.relative_to(directory).parts)):
+                continue  # of a notebook or a system
             if file.suffix.lower() in YAML and file.is_file() and file.stat().st_size <= YAML_LIMIT:
                 try:
                     document = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
