@@ -114,7 +114,10 @@ def push(
 
 
 def archive(files: Sequence[File], path: Path) -> str:
-    """Writes a tar.gz and gives its SHA-256. The same files give the same bytes, whoever writes it."""
+    """Writes a tar.gz and gives its SHA-256. The same files give the same bytes, whoever writes it.
+
+    Raises OperationError where a file cannot be read, or the disk is full.
+    """
     try:
         with (
             path.open("wb") as raw,

@@ -29,7 +29,10 @@ def read(s3: Any, bucket: str) -> tuple[Forgotten | None, str]:
 
 
 def add(s3: Any, bucket: str, identity: str, dataset: str, day: str) -> Forgotten:
-    """Adds the identity, and gives the list as it is then. day: YYYY-MM-DD."""
+    """Adds the identity, and gives the list as it is then. day: YYYY-MM-DD.
+
+    Raises OperationError where others write it all the time.
+    """
     for _ in range(_TRIES):
         found, etag = read(s3, bucket)
         before = found or Forgotten.fresh()

@@ -1,4 +1,4 @@
 """The ArcFace trainer: images in, loss down, model out.
 
-`main` runs a job, `trainer` is one rank's share of it.
+`launch` runs a job, `trainer` is one rank's share of it.
 """

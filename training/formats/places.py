@@ -43,6 +43,7 @@ class Spans:
         return cls(tuple(shards), table[:, 0], table[:, 1], table[:, 2], records)
 
     def take(self, chosen: NDArray[np.bool_] | Indices) -> "Spans":
+        """Those of the chosen images: (images,) bool, or their indices."""
         return replace(self, shard=self.shard[chosen], offset=self.offset[chosen], size=self.size[chosen])
 
 

@@ -20,7 +20,10 @@ SWITCHES = {
 
 
 def prepare() -> None:
-    """Before the first import of ultralytics. torch comes first: ultralytics leaves it a single thread."""
+    """Before the first import of ultralytics. torch comes first: ultralytics leaves it a single thread.
+
+    Raises TrainingError where it is not installed.
+    """
     import torch  # noqa: F401, PLC0415  (it reads OMP_NUM_THREADS, which ultralytics sets)
 
     os.environ.update(SWITCHES)

@@ -82,6 +82,7 @@ class Samples(YOLODataset):  # type: ignore[misc]
         return super().__getitem__(number)
 
     def load_image(self, i: int, *arguments: Any, **options: Any) -> Any:
+        """Raises TrainingError for one that cannot be decoded."""
         try:
             return super().load_image(i, *arguments, **options)
         except (FileNotFoundError, ValueError) as error:  # a head that was whole, and no picture after it
@@ -101,7 +102,11 @@ def order(pictures: int, plan: Plan, seed: int, first: int) -> Iterator[list[Key
 
 
 def batches(samples: Samples, keys: Iterator[list[Key]], workers: int) -> Iterator[Batch]:
-    """Made by other processes, if there are any, ahead of time."""
+    """Made by other processes, if there are any, ahead of time.
+
+    img (b, 3, size, size) uint8, RGB; cls (n, 1) and bboxes (n, 4), as shares, of all; batch_idx (n,). Raises
+    TrainingError for a picture that cannot be decoded, and where a process was killed.
+    """
     loader: DataLoader[Any] = DataLoader(
         samples,
         batch_sampler=_Listed(keys),
