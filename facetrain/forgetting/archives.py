@@ -7,6 +7,7 @@ lineage.json                    the job, and those that its weights came from
 """
 
 import copy
+import csv
 import gzip
 import io
 import json
@@ -25,7 +26,10 @@ from training.jobs.contract import LINEAGE_NAME, REPORT_NAME, VERIFIED_NAME
 from training.jobs.forgotten import NOTE_NAME
 
 SUFFIXES = (".tar.gz", ".tgz")
-DAMAGED = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, KeyError)
+DAMAGED = (
+    *(tarfile.TarError, gzip.BadGzipFile, zlib.error, csv.Error),
+    *(EOFError, ValueError, KeyError, RecursionError),
+)
 _FACE = re.compile(rb"data:image/jpeg;base64,[A-Za-z0-9+/=]+")
 _NAMELESS = re.compile(rb",\r?$", re.MULTILINE)  # a row of verified.csv for a set that says nobody's name
 # One grey pixel in place of each.

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from facetrain.errors import OperationError
 from facetrain.forgetting.places import body, lines, with_content
 from facetrain.forgetting.versions import Version
 from training.jobs.forgotten import normal
@@ -40,7 +41,13 @@ def namings(s3: Any, tables: Iterable[Sequence[Version]], identity: str) -> list
     for versions in tables:
         for version in with_content(versions):
             stream = _Hashed(body(s3, version))
-            rows = list(csv.DictReader(line.lstrip("\ufeff") for line in lines(stream)))
+            try:
+                rows = list(csv.DictReader(line.lstrip("\ufeff") for line in lines(stream)))
+            except csv.Error as error:
+                raise OperationError(
+                    f"{version.key} cannot be read ({error}), so nobody knows whom the numbers beside it "
+                    "mean: put it right or delete it in all versions, then run this again"
+                ) from None
             numbers = frozenset(
                 (row.get("class") or "").strip()
                 for row in rows

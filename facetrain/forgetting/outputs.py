@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from facetrain.client import code
 from facetrain.forgetting import marks
 from facetrain.forgetting.archives import Seen
+from facetrain.forgetting.running import addresses
 from facetrain.forgetting.scan import Note, Object, folder_of, job_of, mapping_of, survey
 from facetrain.forgetting.tables import Named
 from facetrain.forgetting.versions import Version, by_key
@@ -166,7 +167,7 @@ class _Jobs:
         """Whether there were more: those whose weights came from a model that learnt from the person."""
         learnt = {job.name for job in self.found.values() if job.learnt}
         digests = {
-            digest
+            str(digest)
             for folder, job in self.found.items()
             if job.learnt
             for lineage in self._lineages(folder)
@@ -217,9 +218,7 @@ class _Jobs:
         return [seen.lineage for holder in self._of(folder) for seen in holder.seen.values() if seen.lineage]
 
     def _channels(self, folder: str, *names: str) -> Iterator[S3Uri]:
-        for channel in mapping_of(self.records[folder].get("request")).get("InputDataConfig") or ():
-            if channel.get("ChannelName") in names:
-                yield S3Uri.parse(channel["DataSource"]["S3DataSource"]["S3Uri"])
+        return addresses(mapping_of(self.records[folder].get("request")).get("InputDataConfig") or (), *names)
 
     def _is_tainted(self, holder: Object, learnt: Set[str]) -> bool:
         """Whether starting from this object is learning from the person."""
@@ -236,10 +235,10 @@ class _Jobs:
         """What of the person's the job started from; empty where it did not."""
         for lineage in self._lineages(folder):
             start = mapping_of(lineage.get("from"))
-            for name in start.get("jobs") or ():
+            for name in _sources_in(lineage):
                 if name in learnt:
-                    return str(name)
-            if start.get("sha256") in digests:
+                    return name
+            if str(start.get("sha256")) in digests:
                 return str(start.get("name"))
         for uri in self._channels(folder, "weights"):
             for holder in tainted:
@@ -260,7 +259,13 @@ def _described(sagemaker: Any, name: str) -> dict[str, Any]:
 
 def _jobs_in(lineage: Mapping[str, Any]) -> list[str]:
     """The job that made a model, and those that its weights came from."""
-    return [str(lineage.get("job", "")), *map(str, mapping_of(lineage.get("from")).get("jobs") or ())]
+    return [str(lineage.get("job", "")), *_sources_in(lineage)]
+
+
+def _sources_in(lineage: Mapping[str, Any]) -> list[str]:
+    """The jobs that a model's weights came from."""
+    jobs = mapping_of(lineage.get("from")).get("jobs")
+    return [str(name) for name in jobs] if isinstance(jobs, list) else []
 
 
 def _overlap(one: S3Uri, other: S3Uri) -> bool:

@@ -1,7 +1,7 @@
 """Jobs that read a person's pictures right now: found by their channels, and stopped before these go."""
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -49,11 +49,21 @@ def stop(
 
 def _reads(sagemaker: Any, name: str, places: Collection[S3Uri]) -> bool:
     job = sagemaker.describe_training_job(TrainingJobName=name)
-    channels = (channel["DataSource"].get("S3DataSource", {}) for channel in job.get("InputDataConfig", ()))
-    for uri in (S3Uri.parse(source["S3Uri"]) for source in channels if "S3Uri" in source):
-        if any(place.bucket == uri.bucket and place.key.startswith(uri.key) for place in places):
-            return True
-    return False
+    return any(
+        place.bucket == uri.bucket and place.key.startswith(uri.key)
+        for uri in addresses(job.get("InputDataConfig", ()))
+        for place in places
+    )
+
+
+def addresses(channels: Iterable[Any], *names: str) -> Iterator[S3Uri]:
+    """What channels of these names, or all, read from S3. Other people's jobs read from elsewhere, too."""
+    for channel in channels:
+        try:
+            if not names or channel["ChannelName"] in names:
+                yield S3Uri.parse(channel["DataSource"]["S3DataSource"]["S3Uri"])
+        except (KeyError, TypeError, ValueError):
+            continue  # a file system, an access point
 
 
 def _state(sagemaker: Any, name: str) -> str:

@@ -71,6 +71,7 @@ def survey(
         for versions in by_key(s3, platform.inputs_bucket, contract.INPUTS_PREFIX)
         if is_candidate(s3, versions)
     ]
+    records.pop(contract.OUTPUTS_PREFIX, None)  # what lies in no job's folder is no job's
     if candidates:
         note(f"looking into {many(len(candidates), 'archive')} of models and reports")
 
@@ -135,7 +136,7 @@ def _json(s3: Any, version: Version) -> dict[str, Any]:
     body = s3.get_object(Bucket=version.bucket, Key=version.key, VersionId=version.id)["Body"]
     try:
         return mapping_of(json.load(body))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

@@ -122,7 +122,7 @@ def _label(file: Forward, member: Member, suffix: str) -> str:
         return text
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     identity = value.get("identity", "") if isinstance(value, dict) else ""
     return str(identity).strip() if isinstance(identity, str | int) else ""

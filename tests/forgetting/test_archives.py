@@ -2,6 +2,7 @@
 
 import copy
 import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from facetrain.datasets.index import damaged, read_index
 from facetrain.datasets.pack import pack
+from facetrain.errors import OperationError
 from facetrain.forgetting.removal import remove_from_inputs
 from tests.forgetting.fake_s3 import FakeS3
 from tests.forgetting.photos import (
@@ -180,6 +182,25 @@ def test_an_index_that_is_none_of_ours_stays_as_it_is(s3: FakeS3, aside: Path, i
     forget(s3, aside)
     assert traces(s3) == []
     assert s3.body(INPUTS, "inputs/staff/images/index.json") == index.encode()
+
+
+def test_numbers_that_nobody_can_read_stop_everything(s3: FakeS3, aside: Path) -> None:
+    put(s3, "images/a.tar", shard([("1", "0", picture("zoe", 1))]))
+    put(s3, "images/identities.csv", "class,identity\n0," + "z" * 200_000)
+    drop(s3)
+    with pytest.raises(OperationError, match=r"images/identities.csv cannot be read \(field larger"):
+        find(s3, aside)
+
+
+def test_a_label_that_is_nested_without_end_names_nobody(s3: FakeS3, aside: Path) -> None:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        member = tarfile.TarInfo("1.json")
+        member.size = 60_000
+        tar.addfile(member, io.BytesIO(b"[" * member.size))
+    put(s3, "images/a.tar", made.getvalue())
+    drop(s3)
+    assert find(s3, aside).places == []
 
 
 def test_a_damaged_shard_is_told_and_nothing_is_claimed_of_it(s3: FakeS3, aside: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from facetrain.forgetting import archives
 from tests.forgetting.fake_s3 import FakeS3
-from tests.forgetting.models import classes, head, model, output, untar
+from tests.forgetting.models import classes, head, model, output, tar, untar
 from tests.forgetting.test_outputs import INPUTS, OUTPUTS, PEOPLE, forget, lineage, put_job, traces
+from training.jobs.uri import S3Uri
 
 
 def much(s3: FakeS3) -> FakeS3:
@@ -75,3 +76,47 @@ def test_an_archive_that_cannot_be_read_is_told_and_left(
     _, done = forget(s3)
     (sentence,) = done.left
     assert sentence.startswith(f"s3://{OUTPUTS}/{folder}output/model.tar.gz cannot be read (")
+
+
+@pytest.mark.parametrize(
+    "lineage_json",
+    [
+        b"[" * 100_000,
+        b"{",
+        b"5",
+        b'{"from": 5, "files": [], "job": {}}',
+        b'{"from": {"jobs": 5, "sha256": []}}',
+    ],
+)
+def test_a_lineage_that_is_none_of_ours_is_told_or_passed_over(s3: FakeS3, lineage_json: bytes) -> None:
+    put_job(s3, "one", model=tar({"lineage.json": lineage_json}))
+    put_job(s3, "two", model=model(PEOPLE))
+    found, done = forget(s3)
+    assert [job.name for job in found.jobs] == ["two"]
+    assert all("outputs/staff/one/output/model.tar.gz cannot be read" in left for left in done.left)
+    assert traces(s3) == []
+
+
+@pytest.mark.parametrize(
+    "record", [b"[" * 100_000, b'{"request": {"InputDataConfig": [5, {}, {"ChannelName": 1}]}}']
+)
+def test_a_record_that_is_none_of_ours_says_nothing_of_channels(s3: FakeS3, record: bytes) -> None:
+    folder = put_job(s3, "one", model=model(PEOPLE))
+    s3.put(OUTPUTS, f"{folder}job.json", record)
+    forget(s3, read=[S3Uri(INPUTS, "inputs/staff/images/zoe/")])
+    assert traces(s3) == []
+
+
+def test_a_model_in_no_jobs_folder_is_written_anew_and_is_no_job(s3: FakeS3) -> None:
+    s3.put(OUTPUTS, "outputs/backup.tar.gz", model(PEOPLE))
+    put_job(s3, "one", model=model(["ada"]))
+    found, done = forget(s3, read=[S3Uri(INPUTS, "inputs/other/images/zoe/")])
+    assert not found.jobs
+    assert traces(s3) == []
+    assert not done.left
+
+
+def test_a_table_with_cells_of_any_length_is_told(s3: FakeS3) -> None:
+    s3.put(INPUTS, "inputs/guests/loose/classes.csv", b"class,identity\n0," + b"z" * 200_000)
+    _, done = forget(s3)
+    assert "inputs/guests/loose/classes.csv cannot be read" in done.left[0]

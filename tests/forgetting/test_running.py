@@ -6,6 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from facetrain.forgetting import running
+from training.jobs.uri import S3Uri
 
 
 class Jobs:
@@ -46,3 +47,27 @@ def test_one_that_cannot_be_stopped_for_it_stops_already_is_no_error(state: str)
 def test_without_the_permission_nothing_goes_on() -> None:
     with pytest.raises(ClientError, match="AccessDeniedException"):
         stop(Jobs(["InProgress"], refusal="AccessDeniedException"))
+
+
+class Foreign:
+    """One running job of somebody else's, with these channels."""
+
+    def __init__(self, *channels: dict[str, Any]) -> None:
+        self.channels = channels
+
+    def get_paginator(self, _: str) -> "Foreign":
+        return self
+
+    def paginate(self, StatusEquals: str) -> list[dict[str, Any]]:
+        return [{"TrainingJobSummaries": [{"TrainingJobName": "theirs"}]}]
+
+    def describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:
+        return {"InputDataConfig": [{"DataSource": source} for source in self.channels]}
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_jobs_of_others_read_from_anywhere(reads: bool) -> None:
+    mine = {"S3DataSource": {"S3Uri": "s3://photos/inputs/" if reads else "s3://photos/other/"}}
+    point = {"S3DataSource": {"S3Uri": "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/a/inputs/"}}
+    jobs = Foreign(point, {"FileSystemDataSource": {"FileSystemId": "fs-1"}}, mine)
+    assert running.reading(jobs, [S3Uri("photos", "inputs/staff/")]) == ["theirs"] * reads
