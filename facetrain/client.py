@@ -185,7 +185,8 @@ _ANSWER_REMEDIES = (
         "sign in again",
     ),
     (
-        {"AccessDenied", "AccessDeniedException", "AccessDeniedError", "UnauthorizedOperation"},
+        # The numbers are of answers to HEAD, which have no words.
+        {"AccessDenied", "AccessDeniedException", "AccessDeniedError", "UnauthorizedOperation", "403"},
         "these credentials lack that permission",
     ),
     ({"BadDigest", "InvalidDigest"}, "a file changed while it was read, or was garbled on its way"),

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from facetrain.errors import InputError
 from facetrain.folder import File, Folder
-from facetrain.words import many, people
 from training.formats.errors import DataError
 from training.formats.files import is_image
 from training.formats.labels import LABELS_NAME, TABLE_SUFFIXES, read_labels
 from training.formats.names import NAMES_TABLE, read_names
+from training.formats.words import many, people
 from training.jobs.forgotten import Forgotten
 from training.jobs.images import RECORD_SUFFIX, SHARD_SUFFIX
 from training.jobs.problems import Problem
@@ -61,15 +61,15 @@ def without_forgotten(folder: Folder, dataset: str, prefixes: Mapping[str, str],
     for file in folder.files:
         found = [name for name in _folders(file, prefixes) if is_forgotten(name)]
         people |= set(found)
-        pictures += bool(found)
+        pictures += bool(found) and is_image(file.key)
         stay += [] if found else [file]
     return Kept(replace(folder, files=tuple(stay)), len(people), pictures)
 
 
 def _folders(file: File, prefixes: Mapping[str, str]) -> list[str]:
-    """The folders that a picture lies in, below its channel: one of them is whose it is."""
+    """The folders that a file lies in, below its channel: one of them is whose a picture is, or a film."""
     for channel in _CHANNELS:
-        if channel in prefixes and file.key.startswith(prefixes[channel]) and is_image(file.key):
+        if channel in prefixes and file.key.startswith(prefixes[channel]):
             return file.key.removeprefix(prefixes[channel]).split("/")[:-1]
     return []
 

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from facetrain.cli.entry import run
+from facetrain.client import explain
 from tests.cli.conftest import Facetrain
 from tests.cli.fake_aws import FakeAws, ServiceError
 
@@ -71,6 +73,11 @@ def test_an_answer_of_access_denied_names_the_operation(facetrain: Facetrain) ->
     assert ran.code == 1
     assert ran.err.startswith("facetrain: ListTrainingJobs: AccessDeniedException")
     assert ran.err.endswith("these credentials lack that permission\n")
+
+
+def test_a_refusal_without_words_has_the_same_remedy() -> None:
+    error = ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadObject")
+    assert explain(error) == "HeadObject: 403: Forbidden: these credentials lack that permission"
 
 
 def test_a_stage_that_is_not_deployed_is_named_with_what_to_do(facetrain: Facetrain) -> None:

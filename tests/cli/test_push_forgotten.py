@@ -35,6 +35,7 @@ def test_pictures_stay_behind_and_how_many_is_said(
     facetrain: Facetrain, listed: FakeAws, photos: Path
 ) -> None:
     add(photos, "bob")
+    (photos / "ada" / "walk.mp4").write_bytes(b"ada")  # what no job reads is hers, too
     ran = facetrain("dataset", "push", photos, "staff")
     assert ran.code == 0, ran.err
     assert sorted(keys(listed)[:-1]) == [
@@ -91,3 +92,14 @@ def test_a_list_that_cannot_be_read_stops_a_push(facetrain: Facetrain, aws: Fake
     assert ran.code == 1
     assert "governance/forgotten/forgotten.json is not JSON: put an older version of it back" in ran.err
     assert not aws.puts()
+
+
+def test_a_list_that_is_empty_or_may_not_be_read_stops_the_push(
+    facetrain: Facetrain, listed: FakeAws, photos: Path
+) -> None:
+    place = f"{PLATFORM.inputs_bucket}/{PLATFORM.deletion_list.key}"
+    listed.objects[place] = Object(b"", "v1", None)
+    ran = facetrain("dataset", "push", photos, "staff")
+    assert ran.code == 1
+    assert f"s3://{place} is not JSON: put an older version of it back" in ran.err
+    assert not listed.puts()
