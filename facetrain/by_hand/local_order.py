@@ -27,6 +27,9 @@ MACHINE = {"InstanceType": "local", "InstanceCount": 1}
 Place = S3Uri | Path
 
 
+_KINDS = {"images": "pictures"}
+
+
 @dataclass(frozen=True)
 class LocalJob:
     """A job for this machine. request: what build_request makes of it, with stand-ins for places here."""
@@ -53,8 +56,10 @@ def check(order: Order, connection: Connection, now: dt.datetime) -> LocalJob:
     problems = orders.check_name(order.base_job_name) + orders.check_algorithm(order) + _useless(order)
     named = _in_inputs(order, connection, problems) | dict(order.channels)
     channels = {name: _place(text, f"--{name}", problems) for name, text in named.items()}
-    if "images" not in channels:
-        problems.append(Problem("--images", "is missing: name the folder of pictures, here or in S3"))
+    problems += [
+        Problem(f"--{name}", f"is missing: name the folder of {_KINDS.get(name, name)}, here or in S3")
+        for name in orders.missing(order.algorithm, channels)
+    ]
     output = _output(order, problems)
     settings = orders.checked_settings(order, problems)
     basis = orders.checked_governance(order.governance, problems)

@@ -2,12 +2,12 @@
 
 import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from facetrain.by_hand.image import image_of
-from facetrain.by_hand.inputs import RESULTS
+from facetrain.by_hand.inputs import IN_INPUTS, RESULTS
 from facetrain.errors import InputError
 from facetrain.folder import hyperparameters
 from facetrain.governance import block
@@ -105,9 +105,10 @@ def check(order: Order) -> Checked:
     """Raises InputError with everything that is wrong, each problem with its option."""
     problems = check_name(order.base_job_name) + check_algorithm(order)
     channels = {name: address(text, f"--{name}", problems) for name, text in order.channels.items()}
-    missing = [name for name in contract.REQUIRED_CHANNELS if name not in channels]
+    later = IN_INPUTS if order.inputs else ()  # what S3 holds of them is another matter
     problems += [
-        Problem(f"--{name}", f"is missing: name the S3 folder, such as {_like(name)}") for name in missing
+        Problem(f"--{name}", f"is missing: name the S3 folder, such as {_like(name)}")
+        for name in missing(order.algorithm, (*channels, *later))
     ]
     inputs = folder(order.inputs, "--inputs", problems)
     output = folder(order.output, "--output", problems)
@@ -153,6 +154,12 @@ def check_algorithm(order: Order) -> list[Problem]:
         for name in order.channels
         if name not in own
     ]
+
+
+def missing(algorithm: str, channels: Iterable[str]) -> list[str]:
+    """The channels that the algorithm cannot train without."""
+    needed = ALGORITHMS[algorithm].required_channels if algorithm in ALGORITHMS else ()
+    return [name for name in needed if name not in set(channels)]
 
 
 def check_name(base: str) -> list[Problem]:

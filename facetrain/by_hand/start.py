@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from facetrain import jobs
 from facetrain.by_hand import account, sdk
 from facetrain.by_hand.inputs import IN_INPUTS, channel, channels_in
-from facetrain.by_hand.order import Checked, job_name, named, refused
+from facetrain.by_hand.order import Checked, job_name, missing, named, refused
 from facetrain.client import Connection, Deployment, explain, is_missing
 from facetrain.errors import InputError, OperationError
 from facetrain.storage import Store
@@ -104,8 +104,17 @@ def job_of(checked: Checked, platform: Platform, now: dt.datetime, *, forgotten:
 
 
 def with_inputs(checked: Checked, store: Store) -> Checked:
-    """The order with the channels that its inputs folder holds; those that were named stay as they are."""
-    return _with(checked, channels_in(checked.inputs, store)) if checked.inputs else checked
+    """The order with the channels that its inputs folder holds; those that were named stay as they are.
+
+    Raises InputError where the algorithm needs another, too.
+    """
+    if not checked.inputs:
+        return checked
+    found = _with(checked, channels_in(checked.inputs, store))
+    if lacking := missing(checked.algorithm, found.channels):
+        nothing = f"{channel(checked.inputs, lacking[0])} holds nothing, and {checked.algorithm} needs it"
+        raise InputError.because("--inputs", f"{nothing}: `facetrain inputs push` uploads it")
+    return found
 
 
 def _with(checked: Checked, found: Mapping[str, S3Uri]) -> Checked:

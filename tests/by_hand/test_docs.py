@@ -34,6 +34,7 @@ def test_every_command_on_the_pages_leads_to_a_request(
     (tmp_path / "photos").mkdir()
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
+    account.put("team/sagemaker_training_jobs/yolo-inputs/input/data/cfg/dataset.yaml")
     options = shlex.split(command.removeprefix(SCRIPT).replace("YOUR-BUCKET", "team"))
     assert training_job.dry(*options)["TrainingJobName"]
 

@@ -85,6 +85,17 @@ def test_a_detectors_job_is_told_how_its_image_is_pushed(training_job: TrainingJ
     assert "run ./build-and-push.sh yolov5-training --target yolov5, which writes it" in said
 
 
+def test_a_detectors_job_needs_the_names_of_its_classes(training_job: TrainingJob, account: Account) -> None:
+    (said,) = refused(training_job, "--algorithm", "yolov5", *ORDER[:4], "--output", "s3://team/results")
+    assert said == "--cfg: is missing: name the S3 folder, such as --cfg s3://bucket/cfg/"
+    elsewhere = ("--inputs", "s3://team/elsewhere")
+    (said,) = refused(training_job, "--algorithm", "yolov5", *ORDER[:4], *elsewhere)
+    assert said == (
+        "--inputs: s3://team/elsewhere/input/data/cfg/ holds nothing, and yolov5 needs it: `facetrain inputs "
+        "push` uploads it"
+    )
+
+
 def test_an_order_without_a_place_for_the_results_says_so(training_job: TrainingJob) -> None:
     (said,) = refused(training_job, "--role", ROLE, "--images", "s3://team/faces")
     assert said.startswith("--output: is missing")

@@ -113,10 +113,15 @@ def test_the_fullest_manifest_is_taken_as_it_says() -> None:
         ({"resources": {"instance_type": 5}}, "resources.instance_type", "is not an instance type"),
         ({"resources": {"instance_count": 0}}, "resources.instance_count", "at least 1"),
         (
-            {"algorithm": "yolov5", "resources": {"instance_count": 2}},
+            {
+                "algorithm": "yolov5",
+                "channels": {"images": "images/", "cfg": "cfg/"},
+                "resources": {"instance_count": 2},
+            },
             "resources.instance_count",
             "yolov5 trains on one machine: write 1",
         ),
+        ({"algorithm": "yolov5"}, "channels.cfg", 'is missing: add "cfg": "cfg/"'),
         ({"resources": {"instance_count": "2"}}, "resources.instance_count", "not a whole number"),
         ({"resources": {"volume_gb": 1e9}}, "resources.volume_gb", "at most 16384"),
         ({"resources": {"spot": "yes"}}, "resources.spot", "neither true nor false"),

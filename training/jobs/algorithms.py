@@ -268,6 +268,7 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         YOLOV5_KNOBS,
         YOLOV5_METRICS,
         channels=("images", "labels", "cfg", "weights"),
+        required_channels=("images", "cfg"),
         one_machine=True,
         identities=False,
         cfg=(".json", ".yaml", ".yml"),
