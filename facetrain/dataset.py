@@ -18,7 +18,7 @@ from facetrain.packed import check_packed
 from facetrain.patience import Patience
 from facetrain.storage import Store
 from facetrain.uploads import Uploads
-from facetrain.words import many
+from training.formats.words import many
 from training.jobs import contract, manifest
 from training.jobs.algorithms import ALGORITHMS
 from training.jobs.images import IMAGE_SUFFIXES, RECORD_SUFFIX, SHARD_SUFFIX, without_images

@@ -10,7 +10,7 @@ import typer
 
 from facetrain.cli import dataset_boxes, dataset_check, dataset_pack, dataset_prepare, output
 from facetrain.cli.options import AsJson, Cloud, Local, Stage, connection, deployment
-from facetrain.words import many
+from training.formats.words import many
 from training.jobs.algorithms import ALGORITHMS
 
 if TYPE_CHECKING:

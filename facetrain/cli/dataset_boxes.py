@@ -10,7 +10,7 @@ import typer
 
 from facetrain.cli import output
 from facetrain.cli.options import AsJson
-from facetrain.words import many
+from training.formats.words import many
 
 
 def boxes(

@@ -11,7 +11,7 @@ import typer
 
 from facetrain.cli import output
 from facetrain.cli.options import AsJson
-from facetrain.words import many
+from training.formats.words import many
 
 if TYPE_CHECKING:
     from facetrain.datasets.prepare.command import Prepared

@@ -13,7 +13,7 @@ import typer
 
 from facetrain.cli import output
 from facetrain.cli.options import AsJson, Cloud, Local, Stage, deployment
-from facetrain.words import many
+from training.formats.words import many
 
 if TYPE_CHECKING:
     from facetrain.client import Deployment

@@ -10,7 +10,7 @@ import typer
 
 from facetrain.cli import output
 from facetrain.cli.options import AsJson, Cloud, Local, Stage, connection
-from facetrain.words import many
+from training.formats.words import many
 from training.jobs.algorithms import ALGORITHMS
 
 if TYPE_CHECKING:

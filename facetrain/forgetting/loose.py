@@ -9,7 +9,7 @@ from facetrain.forgetting import tables
 from facetrain.forgetting.channels import Survey, View
 from facetrain.forgetting.places import PICTURE, Place, body, lines, with_content
 from facetrain.forgetting.versions import Version, by_key, of_key
-from facetrain.words import many
+from training.formats.words import many
 from training.jobs.forgotten import normal
 
 

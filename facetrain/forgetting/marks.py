@@ -15,7 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from facetrain.client import code, is_missing
-from facetrain.words import people
+from training.formats.words import people
 from training.jobs.contract import FORGOTTEN_NAME
 from training.jobs.uri import S3Uri
 

@@ -20,7 +20,7 @@ from facetrain.forgetting.places import COPY, PICTURE, RECORDS, SHARD, Found, No
 from facetrain.forgetting.removal import Removed, remove_from_inputs
 from facetrain.forgetting.settling import Settled, settle
 from facetrain.forgetting.tables import Named
-from facetrain.words import many
+from training.formats.words import many
 from training.jobs.forgotten import Forgotten
 from training.jobs.uri import S3Uri
 

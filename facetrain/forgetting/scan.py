@@ -13,7 +13,7 @@ from facetrain.forgetting import archives, centres
 from facetrain.forgetting.archives import Seen
 from facetrain.forgetting.tables import Named
 from facetrain.forgetting.versions import Version, by_key, current, of_key
-from facetrain.words import many
+from training.formats.words import many
 from training.jobs import contract
 from training.jobs.platform import Platform
 from training.jobs.uri import S3Uri

@@ -19,7 +19,7 @@ from facetrain.forgetting import archives, centres, marks, versions
 from facetrain.forgetting.outputs import GONE, Job, Outputs, Person
 from facetrain.forgetting.scan import Object
 from facetrain.forgetting.versions import Refused, Version
-from facetrain.words import many
+from training.formats.words import many
 from training.jobs.uri import S3Uri
 
 _CHECKED = {"ChecksumAlgorithm": "SHA256"}

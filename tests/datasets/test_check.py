@@ -303,5 +303,5 @@ def test_a_place_without_images_is_refused(tmp_path: Path) -> None:
         checked(tmp_path / "none")
     with pytest.raises(InputError, match=r"is no folder"):
         checked(put(tmp_path / "file", b""))
-    with pytest.raises(InputError, match=r"no images among 1 files"):
+    with pytest.raises(InputError, match=r"no images among 1 file"):
         checked(tmp_path)

@@ -186,7 +186,7 @@ def test_identities_that_climb_are_refused(album: Album, tmp_path: Path, identit
         ),
         (
             ["zipped", "out", "--landmarks", "landmarks.csv"],
-            "SRC: zipped holds no pictures among 1 files (.zip files are not read: unpack them, ",
+            "SRC: zipped holds no pictures among 1 file (.zip files are not read: unpack them, ",
         ),
         (
             ["packed", "out", "--landmarks", "landmarks.csv"],

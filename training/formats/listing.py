@@ -14,6 +14,7 @@ from training.formats.files import Present, files_below, is_image, suffix_of
 from training.formats.labels import GROUPS_NAME, LABELS_NAME, TABLE_SUFFIXES, read_labels
 from training.formats.names import read_names
 from training.formats.places import FileReader, Reader, SpanReader, Spans
+from training.formats.words import many
 from training.jobs.images import IMAGE_SUFFIXES, without_images
 
 
@@ -146,7 +147,8 @@ def _from_table(
     if not found:
         raise DataError(
             f"{table.name}: none of its {len(labelled)} files is in channels.{channel}: "
-            f'"{absent[0]}" is taken as a path relative to that channel, which holds {len(files)} files'
+            f'"{absent[0]}" is taken as a path relative to that channel, which holds '
+            f"{many(len(files), 'file')}"
         )
     unlabelled = sum(is_image(file) and file not in found for file in files)
     counts = [("labels_without_image", len(absent)), ("images_without_label", unlabelled)]
@@ -158,7 +160,9 @@ def _from_folders(
     root: Path, images: Sequence[str], files: Sequence[str], channel: str, notes: Sequence[str]
 ) -> Listing:
     if not images:
-        raise DataError(f"channels.{channel}: no images among {len(files)} files{without_images(files)}")
+        raise DataError(
+            f"channels.{channel}: no images among {many(len(files), 'file')}{without_images(files)}"
+        )
     depth = common_depth(images)
     loose = {file for file in images if file.count("/") <= depth}
     if len(loose) == len(images):

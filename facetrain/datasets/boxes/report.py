@@ -13,10 +13,10 @@ from facetrain.datasets.check.parallel import in_threads
 from facetrain.datasets.check.report import LISTED, Watching
 from facetrain.datasets.check.scan import Scanned, scan
 from facetrain.datasets.check.sources import pictures_part
-from facetrain.words import many
 from training.formats import boxes
 from training.formats.decode import UnreadableError, read_bytes
 from training.formats.errors import DataError
+from training.formats.words import many
 
 Report = dict[str, Any]
 MANY_CLASSES = 2**31  # where nothing says how many there are

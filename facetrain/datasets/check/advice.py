@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from facetrain.words import many
 from training.formats.listing import Listing
+from training.formats.words import many
 from training.jobs.algorithms import ALGORITHMS
 
 # 1.53 million files in File mode (sagemaker-bencher's README); there is no such figure for other sizes.

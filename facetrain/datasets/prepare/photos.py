@@ -9,6 +9,7 @@ from facetrain.errors import InputError
 from training.formats.errors import DataError
 from training.formats.files import Present, files_below, is_image, suffix_of
 from training.formats.labels import read_labels
+from training.formats.words import many
 from training.jobs.images import RECORD_SUFFIX, SHARD_SUFFIX, without_images
 
 # How pictures begin, for those whose names do not say so.
@@ -64,7 +65,11 @@ def find_photos(source: Path, labels: Path | None) -> Photos:
 def _instead(files: Sequence[str]) -> str:
     if any(suffix_of(file) in (SHARD_SUFFIX, RECORD_SUFFIX) for file in files):
         return ", but shards or .rec files: take them apart first (facetrain dataset unpack)"
-    return f" among {len(files)} files{without_images(files)}" if files else ": give a folder for each person"
+    return (
+        f" among {many(len(files), 'file')}{without_images(files)}"
+        if files
+        else ": give a folder for each person"
+    )
 
 
 def _stays_inside(root: Path, path: Path) -> bool:

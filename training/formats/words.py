@@ -1,4 +1,4 @@
-"""Words that several commands say."""
+"""Words that messages share."""
 
 
 def many(count: int, thing: str = "image") -> str:
