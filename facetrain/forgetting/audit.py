@@ -27,11 +27,13 @@ def left_of(left: Sequence[Left]) -> list[dict[str, Any]]:
     ]
 
 
-def write(s3: Any, bucket: str, now: datetime, record: Mapping[str, Any]) -> str:
-    """Writes the record; gives its key."""
-    at = now.astimezone(UTC)
-    key = f"{PREFIX}{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"
-    document = {"schema": SCHEMA, "at": at.isoformat(timespec="seconds"), **record}
+def new_key(now: datetime) -> str:
+    return f"{PREFIX}{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"
+
+
+def write(s3: Any, bucket: str, key: str, now: datetime, record: Mapping[str, Any]) -> None:
+    """Writes the record, or what is known of it by now."""
+    document = {"schema": SCHEMA, "at": now.astimezone(UTC).isoformat(timespec="seconds"), **record}
     s3.put_object(
         Bucket=bucket,
         Key=key,
@@ -39,4 +41,3 @@ def write(s3: Any, bucket: str, now: datetime, record: Mapping[str, Any]) -> str
         ContentType="application/json",
         ChecksumAlgorithm="SHA256",
     )
-    return key

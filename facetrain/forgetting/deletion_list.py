@@ -11,17 +11,26 @@ from training.jobs.forgotten import Forgotten, ForgottenError
 
 _TRIES = 20
 _CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
+_DELETED = "x-amz-delete-marker"  # S3's header where a key has versions and none is current
 _NO_CONDITIONS = {"NotImplemented"}  # other stores than S3
 
 
 def read(s3: Any, bucket: str) -> tuple[Forgotten | None, str]:
-    """The list and its ETag; None where there is none yet. Raises OperationError where it cannot be read."""
+    """The list and its ETag; None where there is none yet.
+
+    Raises OperationError where it cannot be read, or somebody has deleted it.
+    """
     try:
         answer = s3.get_object(Bucket=bucket, Key=contract.FORGOTTEN_KEY)
     except ClientError as error:
-        if is_missing(error):
-            return None, ""
-        raise
+        if not is_missing(error):
+            raise
+        if error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get(_DELETED) == "true":
+            raise OperationError(
+                f"s3://{bucket}/{contract.FORGOTTEN_KEY} was deleted: put an older version of it back, for "
+                "without the list nobody can say who is to be left out"
+            ) from None
+        return None, ""
     try:
         return Forgotten.parse(answer["Body"].read()), answer["ETag"]
     except ForgottenError as error:

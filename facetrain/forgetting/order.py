@@ -1,12 +1,15 @@
 """Forgetting a person from beginning to end: all is found first, then done in an order that may be cut off.
 
-1. The deletion list: no job that starts from now on learns from the person.
+1. The deletion list: no job that starts from now on learns from the person. A record that it began: a run
+   that is cut off leaves it, and one that may write none changes nothing else.
 2. Running jobs that read the person's pictures are stopped, and marked with those that ran before: what is
    known of a job by the pictures that it read is not known once they are gone.
 3. Inputs, then outputs.
-4. The audit record.
+4. The audit record, as it ended.
 """
 
+import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -94,6 +97,15 @@ def forget(
     bucket, dataset = platform.inputs_bucket, seen.person.dataset
     listed = deletion_list.add(s3, bucket, seen.identity, dataset, day)
     person = Person(seen.person.named, listed.digest(seen.identity, dataset), dataset)
+    key = audit.new_key(now)
+    record: dict[str, Any] = {
+        "by": by,
+        "identity": person.digest,
+        "scope": dataset,
+        "datasets": seen.found.datasets,
+    }
+    began = {"complete": False, "left": [{"kind": "run", "why": "began, and has not come to its end"}]}
+    audit.write(s3, bucket, key, now, record | began)
     learnt, endless = seen.outputs, []
     if seen.running:
         note(f"stopping {many(len(seen.running), 'job')}")
@@ -108,11 +120,7 @@ def forget(
     note("taking the person out of models and reports")
     settled = settle(s3, deployment.sagemaker, person, learnt, day)
     stopped = [name for name in seen.running if name not in endless]
-    record = {
-        "by": by,
-        "identity": person.digest,
-        "scope": dataset,
-        "datasets": seen.found.datasets,
+    record |= {
         "inputs": {"objects": removed.objects, "versions": removed.versions, "bytes": removed.bytes},
         "outputs": {"objects": settled.objects, "versions": settled.versions, "bytes": settled.bytes},
         "jobs": [{"name": job.name, "why": job.why, "model_learnt": job.learnt} for job in learnt.jobs],
@@ -120,7 +128,8 @@ def forget(
         "complete": not (endless or removed.left or settled.left),
         "left": [*audit.left_of(removed.left), *_left(settled, endless, seen.identity)],
     }
-    return Forgot(stopped, endless, removed, settled, audit.write(s3, bucket, now, record))
+    audit.write(s3, bucket, key, now, record)
+    return Forgot(stopped, endless, removed, settled, key)
 
 
 def caller(deployment: Deployment) -> str:
@@ -132,7 +141,9 @@ def caller(deployment: Deployment) -> str:
 def _left(settled: Settled, endless: list[str], identity: str) -> list[dict[str, Any]]:
     """For the record: an archive's address may hold the name."""
     jobs = [{"kind": "running job", "job": name, "why": "did not stop in time"} for name in endless]
-    return [*jobs, *({"kind": "outputs", "why": why.replace(identity, "…")} for why in settled.left)]
+    spelt = (unicodedata.normalize("NFC", identity), unicodedata.normalize("NFD", identity))
+    name = re.compile("|".join(map(re.escape, spelt)))
+    return [*jobs, *({"kind": "outputs", "why": name.sub("…", why)} for why in settled.left)]
 
 
 def _folders(found: Found) -> set[S3Uri]:

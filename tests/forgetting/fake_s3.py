@@ -102,7 +102,10 @@ class FakeS3:
         self._allow(f"GetObject of {PurePosixPath(Key).suffix}")
         stored = self._stored(Bucket, Key, VersionId)
         if stored.body is None:
-            raise _error("MethodNotAllowed" if VersionId else "NoSuchKey", "GetObject")
+            refused = _error("MethodNotAllowed" if VersionId else "NoSuchKey", "GetObject")
+            headers: Any = {"HTTPHeaders": {"x-amz-delete-marker": "true"}}
+            refused.response["ResponseMetadata"] = headers
+            raise refused
         return {"Body": io.BytesIO(stored.body), "ETag": _etag(stored.body), **stored.about}
 
     def head_object(self, Bucket: str, Key: str, VersionId: str, **_: str) -> dict[str, Any]:
@@ -117,6 +120,7 @@ class FakeS3:
         IfNoneMatch: str | None = None,
         **about: Any,
     ) -> dict[str, Any]:
+        self._allow(f"PutObject of {Key.split('/')[1]}")
         self._change("PutObject")
         history = self.objects.get((Bucket, Key), [])
         there = history[-1].body if history else None

@@ -220,6 +220,31 @@ def test_a_reader_that_lacks_a_permission_changes_nothing(s3: FakeS3, facetrain:
     assert s3.objects == before
 
 
+def test_who_may_write_no_record_deletes_nothing(s3: FakeS3, facetrain: Facetrain) -> None:
+    s3.denied.add("PutObject of audit")
+    code, _, err = facetrain("zoe", "--yes")
+    assert code == 1
+    assert err.splitlines()[-1].endswith("these credentials lack that permission")
+    assert len([key for _, key in s3.objects if "/zoe/" in key]) == 2
+    assert listed(s3).holds("staff", "zoe")
+
+
+def test_a_run_that_was_cut_off_is_on_record(s3: FakeS3, facetrain: Facetrain) -> None:
+    s3.after = 2
+    facetrain("zoe", "--yes")
+    (record,) = records(s3)
+    assert not record["complete"]
+    assert record["left"] == [{"kind": "run", "why": "began, and has not come to its end"}]
+
+
+@pytest.mark.parametrize("there", ["Zo\u00eb", "Zoe\u0308"])
+def test_the_record_spells_the_name_in_no_way(s3: FakeS3, facetrain: Facetrain, there: str) -> None:
+    s3.put(PLATFORM.outputs_bucket, f"outputs/staff/{there}/output/model.tar.gz", b"no archive")
+    facetrain("Zo\u00eb", "--yes")
+    (record,) = records(s3)
+    assert record["left"][0]["why"].startswith(f"s3://{PLATFORM.outputs_bucket}/outputs/staff/…/output/")
+
+
 def test_running_jobs_that_read_the_person_end_before_the_pictures_go(
     s3: FakeS3, jobs: SageMaker, facetrain: Facetrain
 ) -> None:
@@ -268,7 +293,7 @@ def test_killed_at_any_change_a_second_run_finishes(s3: FakeS3, facetrain: Facet
         assert facetrain("zoe", answer="y\n", store=killed)[0] == 0
         assert not holds(killed)
         assert len(listed(killed).entries) == 1
-        assert len(records(killed)) == 1
+        assert sum(record["complete"] for record in records(killed)) == 1
 
 
 # -- the deletion list ---------------------------------------------------------------------------------------
@@ -313,6 +338,15 @@ def test_a_store_without_conditions_still_gets_its_list() -> None:
     s3 = Unconditional()
     deletion_list.add(s3, INPUTS, "zoe", "*", "2026-11-22")
     assert listed(s3).holds("x", "zoe")
+
+
+def test_a_list_that_somebody_deleted_is_not_begun_anew(s3: FakeS3, facetrain: Facetrain) -> None:
+    facetrain("bob", "--yes")
+    s3.put(INPUTS, contract.FORGOTTEN_KEY, None)
+    code, _, err = facetrain("zoe", "--yes")
+    assert code == 1
+    assert err.startswith(f"facetrain: s3://{INPUTS}/{contract.FORGOTTEN_KEY} was deleted: put an older")
+    assert holds(s3)
 
 
 def test_a_list_that_cannot_be_read_stops_everything(s3: FakeS3, facetrain: Facetrain) -> None:
