@@ -1,11 +1,13 @@
 """Tables of landmarks in the layouts that people have."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from training.formats.errors import DataError
+from training.formats.labels import read_labels
 from training.formats.landmarks import Landmarks, read_landmarks
 
 CELEBA_HEADER = (
@@ -100,3 +102,11 @@ def test_a_table_that_cannot_be_understood_is_refused_with_its_line(
 ) -> None:
     with pytest.raises(DataError, match=reason):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize("read", [read_landmarks, read_labels])
+def test_a_cell_without_end_is_named_with_its_line(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a" * 200_000 + ",b\n")
+    with pytest.raises(DataError, match=r"table.csv line 1 is no line of a table \(field larger"):
+        read(path)

@@ -74,7 +74,11 @@ def read_rows(path: Path, needs: str) -> Rows:
     """The lines that are not blank. Raises DataError where there is none, or it is no text."""
     lines = read_text(path).splitlines()
     delimiter = _delimiter(lines)
-    rows = [(number, _cells(line, delimiter)) for number, line in enumerate(lines, 1) if line.strip()]
+    rows = [
+        (number, cells_of(line, delimiter, f"{path.name} line {number}"))
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
     if not rows:
         raise DataError(f"{path.name} is empty: it needs lines of {needs}")
     return rows
@@ -102,10 +106,14 @@ def _delimiter(lines: Sequence[str]) -> str:
     return max(",;\t", key=first.count) if any(mark in first for mark in ",;\t") else " "
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
+def cells_of(line: str, delimiter: str, place: str) -> list[str]:
+    """Raises DataError, naming the place, where a cell is longer than any that means something here."""
     if delimiter == " ":
         return line.split()
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+    except csv.Error as error:
+        raise DataError(f"{place} is no line of a table ({error}): take it out") from None
 
 
 def _columns(path: Path, rows: Rows) -> tuple[int, int, Rows]:

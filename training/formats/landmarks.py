@@ -3,7 +3,6 @@
 A table is only looked up by the names of photos that are there; a path in it opens nothing.
 """
 
-import csv
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ import numpy as np
 from training.formats.alignment import Points
 from training.formats.errors import DataError
 from training.formats.files import normal
-from training.formats.labels import FILE_COLUMNS, as_path, read_text
+from training.formats.labels import FILE_COLUMNS, as_path, cells_of, read_text
 
 NUMBERS = 10
 _FILES = (*FILE_COLUMNS, "name_id")  # VGGFace2's spelling
@@ -141,7 +140,7 @@ def _insightface(path: Path, lines: _Lines) -> _Rows:
 def _table(path: Path, lines: _Lines) -> _Rows:
     number, first = lines[0]
     delimiter = max(",;\t", key=first.count) if re.search("[,;\t]", first) else " "
-    header = _cells(first, delimiter)
+    header = cells_of(first, delimiter, f"{path.name} line {number}")
     columns = _columns(header)
     if columns is not None:
         lines = lines[1:]
@@ -154,17 +153,11 @@ def _table(path: Path, lines: _Lines) -> _Rows:
             "leftmouth_x,leftmouth_y,rightmouth_x,rightmouth_y"
         )
     for number, line in lines:
-        cells = _cells(line, delimiter)
+        cells = cells_of(line, delimiter, f"{path.name} line {number}")
         if len(cells) <= max(columns):
             raise DataError(f"{path.name} line {number}: {len(cells)} columns, fewer than the first line")
         name = _name(cells[columns[0]])
         yield number, name, Face(_points(path, number, [cells[column] for column in columns[1:]]))
-
-
-def _cells(line: str, delimiter: str) -> list[str]:
-    if delimiter == " ":
-        return line.split()
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
 
 
 def _columns(header: Sequence[str]) -> list[int] | None:
