@@ -81,7 +81,7 @@ def _box(row: list[str], classes: int) -> tuple[float, ...]:
         raise ValueError(f"the class {row[0]} is no whole number from 0 on")
     if label >= classes:
         raise _BeyondError(
-            f"class {int(label)} is not among the {classes} that nc and names give (0 to {classes - 1})"
+            f"class {row[0][:20]} is not among the {classes} that nc and names give (0 to {classes - 1})"
         )
     for number, word in zip(places, row[1:], strict=True):
         if not -TOLERANCE <= number <= 1 + TOLERANCE:
