@@ -122,6 +122,11 @@ def test_the_fullest_manifest_is_taken_as_it_says() -> None:
             "yolov5 trains on one machine: write 1",
         ),
         ({"algorithm": "yolov5"}, "channels.cfg", 'is missing: add "cfg": "cfg/"'),
+        (
+            {"channels": {"images": "x" * 1020 + "/"}},  # in its folder too long for S3, which lists nothing
+            "channels.images",
+            "has a key of more than 1024 bytes",
+        ),
         ({"resources": {"instance_count": "2"}}, "resources.instance_count", "not a whole number"),
         ({"resources": {"volume_gb": 1e9}}, "resources.volume_gb", "at most 16384"),
         ({"resources": {"spot": "yes"}}, "resources.spot", "neither true nor false"),

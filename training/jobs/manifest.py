@@ -237,7 +237,7 @@ def _channel(value: Any, location: S3Uri, platform: Platform) -> S3Uri:
     if not path:
         raise ValueError(f'"{value}" is empty: name a folder or file beside the manifest, such as "images/"')
     if "://" not in path:
-        return location.join(as_folder(path))
+        return S3Uri.parse(str(location.join(as_folder(path))))  # for the length that S3 takes
     uri = S3Uri.parse(as_folder(path))
     allowed = (platform.inputs_bucket, *platform.allowed_buckets)
     if uri.bucket not in allowed:
