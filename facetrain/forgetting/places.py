@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
+from facetrain.client import code
 from facetrain.errors import OperationError
 from facetrain.forgetting.versions import Version
 
@@ -81,8 +84,16 @@ def with_content(versions: Sequence[Version]) -> list[Version]:
 
 
 def body(s3: Any, version: Version) -> Any:
-    """The stream of a version's bytes."""
-    return s3.get_object(Bucket=version.bucket, Key=version.key, VersionId=version.id)["Body"]
+    """The stream of a version's bytes. Raises OperationError where S3 takes hours to fetch them."""
+    try:
+        return s3.get_object(Bucket=version.bucket, Key=version.key, VersionId=version.id)["Body"]
+    except ClientError as error:
+        if code(error) != "InvalidObjectState":
+            raise
+        raise OperationError(
+            f"s3://{version.bucket}/{version.key} lies in Glacier, so nobody knows whom it holds: restore it "
+            f"(`aws s3api restore-object --version-id {version.id} …`) or delete it, then run this again"
+        ) from None
 
 
 def lines(stream: Any) -> Iterator[str]:

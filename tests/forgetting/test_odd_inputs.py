@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
+from facetrain.errors import OperationError
 from facetrain.forgetting.versions import of_key
 from tests.forgetting.fake_s3 import FakeS3
 from tests.forgetting.photos import (
@@ -108,6 +110,19 @@ def test_photos_beside_the_datasets_and_archives_are_said(s3: FakeS3, aside: Pat
     assert "inputs/zoe/ is a dataset of that name: it stays" in notes
     said = "archives are not looked into (such as inputs/staff/photos.zip; 1 in all)"
     assert any(note.startswith(said) for note in notes)
+
+
+def test_what_lies_in_glacier_is_named(aside: Path) -> None:
+    class Cold(FakeS3):
+        def get_object(self, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:
+            if Key.endswith(".tar"):
+                raise ClientError({"Error": {"Code": "InvalidObjectState"}}, "GetObject")
+            return super().get_object(Bucket, Key, VersionId)
+
+    cold = Cold()
+    put(cold, "images/a.tar", shard([("1", "zoe", picture("zoe", 1))]))
+    with pytest.raises(OperationError, match=r"inputs/staff/images/a.tar lies in Glacier.*--version-id v0 "):
+        find(cold, aside)
 
 
 # -- a bucket that keeps no versions, or no longer -----------------------------------------------------------
