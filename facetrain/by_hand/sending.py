@@ -24,11 +24,10 @@ from facetrain.folder import File, files_in
 from facetrain.patience import Patience
 from facetrain.storage import Store
 from facetrain.uploads import Uploads
-from training.formats.files import suffix_of
+from training.formats.files import is_archive
 from training.jobs import contract
 from training.jobs.algorithms import ALGORITHMS, Algorithm
 from training.jobs.config import ConfigError, parse_train_args, resolve
-from training.jobs.images import ARCHIVE_SUFFIXES, SHARD_SUFFIX
 from training.jobs.problems import Problem, did_you_mean
 from training.jobs.uri import S3Uri
 
@@ -162,8 +161,7 @@ def _problems(files: Sequence[File], algorithm: Algorithm) -> Iterator[Problem]:
             yield Problem(f"{DATA}{name}", f"{algorithm.name} has no such channel{hint}")
     for file in _unread(files, algorithm):
         read = ", ".join(algorithm.cfg)
-        packed = suffix_of(file.key) in (SHARD_SUFFIX, *ARCHIVE_SUFFIXES)
-        remedy = "unpack it there" if packed else "leave it out"
+        remedy = "unpack it there" if is_archive(file.key) else "leave it out"
         yield Problem(file.key, f"is not read by {algorithm.name}, which takes {read}: {remedy}")
     for file in files:
         if not file.size:

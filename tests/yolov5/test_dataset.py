@@ -197,6 +197,9 @@ def test_nothing_to_train_on_is_told(paths: ContainerPaths) -> None:
         file.unlink()
     with pytest.raises(TrainingError, match=r"^images/train/ holds no pictures"):
         load(paths)
+    (paths.channel("images") / "train.zip").touch()
+    with pytest.raises(TrainingError, match=r"^images/train.zip is an archive, which is not read: unpack it"):
+        load(paths)
 
 
 def test_a_stop_is_heeded_while_labels_are_read(paths: ContainerPaths) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.formats.errors import DataError
-from training.jobs.images import IMAGE_SUFFIXES
+from training.jobs.images import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, SHARD_SUFFIX
 
 _CANNOT_BE_WRITTEN = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -43,6 +43,10 @@ def is_litter(name: str) -> bool:
 
 def is_image(file: str) -> bool:
     return suffix_of(file) in IMAGE_SUFFIXES
+
+
+def is_archive(file: str) -> bool:
+    return suffix_of(file) in ARCHIVE_SUFFIXES or suffix_of(file) == SHARD_SUFFIX
 
 
 def suffix_of(file: str) -> str:

@@ -17,8 +17,7 @@ import yaml
 from training.container.errors import TrainingError
 from training.formats import classes
 from training.formats.errors import DataError
-from training.formats.files import files_below, suffix_of
-from training.jobs.images import ARCHIVE_SUFFIXES, SHARD_SUFFIX
+from training.formats.files import files_below, is_archive, suffix_of
 from training.yolov5 import hyperparameters, network
 from training.yolov5.network import Network
 
@@ -102,7 +101,7 @@ def choose(cfg: Cfg, model: str, pretrained: str) -> Network:
 def _files(folder: Path) -> list[str]:
     """Those of the channel, without what systems and notebooks leave behind. Raises DataError."""
     files = files_below(folder)[0] if folder.is_dir() else []
-    if archives := [file for file in files if suffix_of(file) in (SHARD_SUFFIX, *ARCHIVE_SUFFIXES)]:
+    if archives := list(filter(is_archive, files)):
         raise TrainingError(f"cfg/{archives[0]} is an archive, which is not read: unpack it into the channel")
     return files
 

@@ -21,7 +21,7 @@ from training.container.unreadable import refuse_unreadable
 from training.formats import boxes
 from training.formats.boxes import Boxes
 from training.formats.errors import DataError
-from training.formats.files import files_below, is_image
+from training.formats.files import files_below, is_archive, is_image
 from training.jobs.contract import ContainerPaths
 
 TRAIN, VAL = "train", "val"
@@ -112,11 +112,14 @@ def _by_role(images: Path, named: Mapping[str, Sequence[str]]) -> tuple[dict[str
         val = _folders(images, VAL, {})
     mine: dict[str, list[str]] = {TRAIN: [], VAL: [], "": []}
     by_length = sorted({**dict.fromkeys(val, VAL), **dict.fromkeys(train, TRAIN)}.items(), key=_length)
-    for file in filter(is_image, files_below(images)[0]):
+    files, _ = files_below(images)
+    for file in filter(is_image, files):
         mine[next((role for folder, role in by_length if file.startswith(folder)), "")].append(file)
     others = mine.pop("")
     if not train:
         mine[TRAIN], others = others, []
+    if not mine[TRAIN] and (packed := next(filter(is_archive, files), None)):
+        raise TrainingError(f"images/{packed} is an archive, which is not read: unpack it into the channel")
     if not mine[TRAIN]:
         raise TrainingError(
             f"images/{train[0]} holds no pictures: put those to train on there"
