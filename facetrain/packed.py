@@ -86,8 +86,14 @@ def _of_records(file: File, index: File | None) -> str:
 
 
 def _last_offset(index: File) -> int | None:
+    last = 0
     try:
         with index.path.open(encoding="ascii") as lines:
-            return max((int(line.split()[1]) for line in lines if line.strip()), default=0)
+            for line in lines:
+                offset = int(line.split()[1]) if line.strip() else 0
+                if offset < 0:
+                    return None
+                last = max(last, offset)
     except (ValueError, IndexError):
         return None
+    return last

@@ -44,6 +44,7 @@ def test_a_rec_that_is_cut_short_is_refused(tmp_path: Path, size: int, said: str
         ("0\t0\n1\t44\n", "has no record at byte 44: it is no .rec, or its .idx belongs to another"),
         ("0\t0\n1\t4000\n", "is cut short, or its .idx belongs to another: that points behind its end"),
         ("0 zero\n", "its .idx is no list of keys and offsets"),
+        ("0 -8\n", "its .idx is no list of keys and offsets"),
         ("0\n", "its .idx is no list of keys and offsets"),
         ("\u00e9\n", "its .idx is no list of keys and offsets"),
     ],
