@@ -60,7 +60,8 @@ def find(s3: Any, platform: Platform, identity: str, *, dataset: str, aside: Pat
         into.places += same
     else:
         into.notes += [f"{place.key} has the same bytes as one of the pictures: it stays" for place in same]
-    into.notes += _unseen(found, into, elsewhere)
+    datasets = into.datasets or [view.dataset for view in scope]
+    into.notes += _unseen(found, datasets, elsewhere)
     into.notes += _odd(found, scope, identity)
     into.places.sort(key=lambda place: KINDS.index(place.kind))
     return into
@@ -77,9 +78,9 @@ def _by_view(
     return list(by_view.values())
 
 
-def _unseen(found: Survey, into: Found, elsewhere: list[str]) -> list[str]:
+def _unseen(found: Survey, datasets: list[str], elsewhere: list[str]) -> list[str]:
     """What nobody can look into."""
-    folders = tuple(f"{contract.INPUTS_PREFIX}{dataset}/" for dataset in into.datasets)
+    folders = tuple(f"{contract.INPUTS_PREFIX}{dataset}/" for dataset in datasets)
     bins, hidden = ([key for key in keys if key.startswith(folders)] for keys in (found.bins, found.hidden))
     notes = [f"{uri} is in another bucket, and is not looked at" for uri in elsewhere]
     if bins:

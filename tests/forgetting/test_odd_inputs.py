@@ -112,6 +112,13 @@ def test_photos_beside_the_datasets_and_archives_are_said(s3: FakeS3, aside: Pat
     assert any(note.startswith(said) for note in notes)
 
 
+def test_of_who_is_found_nowhere_it_is_said_where_nobody_looked(s3: FakeS3, aside: Path) -> None:
+    folders(s3, people=("ada", "bob"))
+    put(s3, "validation/lfw.bin", b"a pickle")
+    (note,) = find(s3, aside).notes
+    assert note.startswith("1 .bin file")
+
+
 def test_what_lies_in_glacier_is_named(aside: Path) -> None:
     class Cold(FakeS3):
         def get_object(self, Bucket: str, Key: str, VersionId: str | None = None) -> dict[str, Any]:
