@@ -184,7 +184,7 @@ def make_checkout(parent: Path) -> Path:
     (folder / "training").mkdir(parents=True)
     (folder / "build-and-push.sh").symlink_to(ROOT / "build-and-push.sh")
     (folder / "facetrain").symlink_to(ROOT / "facetrain")
-    for name in ("__init__.py", "jobs"):
+    for name in ("__init__.py", "jobs", "formats"):
         (folder / "training" / name).symlink_to(ROOT / "training" / name)
     (folder / "training" / "Dockerfile").write_text(
         'FROM scratch\nCOPY sbom.json /opt/facetrain/sbom.cdx.json\nCOPY code /code\nENTRYPOINT ["/code"]\n'
