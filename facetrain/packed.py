@@ -1,19 +1,17 @@
 """What can be told of shards and .rec files before hours are spent on sending them: a look at their ends."""
 
-import struct
 from collections.abc import Iterator, Mapping
 
 from facetrain.datasets.index import INDEX_NAME, Index, read_index
 from facetrain.errors import InputError
 from facetrain.folder import File, Folder
 from training.formats.errors import DataError
+from training.formats.records import HEAD_BYTES, data_after
 from training.jobs.images import RECORD_SUFFIX, SHARD_SUFFIX
 from training.jobs.problems import Problem
 
 _BLOCK = 512  # of a tar, whose end is a block of zeros
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK")
-# Each chunk of a .rec: a magic number; its kind in three bits, its length in the rest.
-_HEAD, _MAGIC, _LENGTH = struct.Struct("<II"), 0xCED7230A, (1 << 29) - 1
 _AGAIN = "copy it again"
 
 
@@ -73,14 +71,14 @@ def _of_records(file: File, index: File | None) -> str:
     last = _last_offset(index) if index else 0
     if last is None:
         return f"its .idx is no list of keys and offsets: {_AGAIN}"
-    if last + _HEAD.size > file.size:
+    if last + HEAD_BYTES > file.size:
         return f"is cut short, or its .idx belongs to another: that points behind its end: {_AGAIN}"
     with file.path.open("rb") as opened:
         opened.seek(last)
-        magic, kind_and_length = _HEAD.unpack(opened.read(_HEAD.size))
-    if magic != _MAGIC:
+        length = data_after(opened.read(HEAD_BYTES))
+    if length is None:
         return f"has no record at byte {last:,}: it is no .rec, or its .idx belongs to another: {_AGAIN}"
-    end = last + _HEAD.size + (kind_and_length & _LENGTH)
+    end = last + HEAD_BYTES + length
     short = f"is cut short: its last record ends at byte {end:,} of {file.size:,}: {_AGAIN}"
     return short if index and end > file.size else ""
 

@@ -15,7 +15,7 @@ from facetrain.datasets.shard_writer import ShardWriter
 from facetrain.datasets.signatures import image_suffix
 from facetrain.datasets.source import read_source, refuse_link
 from facetrain.errors import InputError
-from training.formats.decode import UnreadableError
+from training.formats.errors import UnreadableError
 from training.formats.listing import Listing
 from training.formats.names import NAMES_TABLE
 

@@ -2,7 +2,7 @@
 
 import re
 
-from training.formats.decode import UnreadableError
+from training.formats.errors import UnreadableError
 
 _SIGNATURES = (
     (".jpg", re.compile(rb"\xff\xd8\xff")),

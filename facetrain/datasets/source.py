@@ -8,8 +8,7 @@ import numpy as np
 from facetrain.datasets.layout import CELEBA_TABLE, Layout, layout_of
 from facetrain.errors import InputError
 from training.formats import bins, listing, records, shards
-from training.formats.decode import UnreadableError
-from training.formats.errors import DataError
+from training.formats.errors import DataError, UnreadableError
 from training.formats.listing import Listing
 from training.formats.shards import split_key
 

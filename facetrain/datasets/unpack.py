@@ -15,8 +15,7 @@ from facetrain.datasets.signatures import image_suffix
 from facetrain.datasets.source import key_of, read_source, refused
 from facetrain.errors import InputError
 from training.formats import bins, records, shards
-from training.formats.decode import UnreadableError
-from training.formats.errors import DataError
+from training.formats.errors import DataError, UnreadableError
 
 BIN_SUFFIX = bins.SUFFIX
 PAIRS_NAME, RENAMED_NAME = "pairs.csv", "renamed.csv"

@@ -11,7 +11,8 @@ import simplejpeg
 from PIL import Image
 
 from tests.arcface.examples import picture
-from training.formats.decode import PIXEL_LIMIT, Pixels, UnreadableError, decode, read_bytes
+from training.formats.decode import PIXEL_LIMIT, Pixels, decode, read_bytes
+from training.formats.errors import UnreadableError
 
 
 def read_image(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[Pixels, bool]:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.formats.decode import Pixels, UnreadableError, decode
-from training.formats.errors import DataError
+from training.formats.decode import Pixels, decode
+from training.formats.errors import DataError, UnreadableError
 from training.formats.unpickling import load
 
 SUFFIX = ".bin"

@@ -15,6 +15,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from training.formats.errors import UnreadableError
+
 SIZE = 112
 BYTES_LIMIT = 512 * 2**20  # of one file: more is no photograph, and would fill the memory
 # 12,000 x 12,000 would take 432 MB as RGB: more than that is a scan or a bomb, not a face.
@@ -37,10 +39,6 @@ _UNREADABLE = (
 )
 
 Pixels = NDArray[np.uint8]  # (112, 112, 3), RGB
-
-
-class UnreadableError(ValueError):
-    """The file is no image that can be used; the message says why."""
 
 
 def read_bytes(path: Path | str) -> bytes:

@@ -3,3 +3,7 @@
 
 class DataError(ValueError):
     """Data that the user can mend: the message names what is wrong, where, and the remedy."""
+
+
+class UnreadableError(ValueError):
+    """The file is no image that can be used; the message says why."""

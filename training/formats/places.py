@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.formats import records
-from training.formats.decode import BYTES_LIMIT, UnreadableError, read_bytes
+from training.formats.decode import BYTES_LIMIT, read_bytes
+from training.formats.errors import UnreadableError
 
 Indices = NDArray[np.int64]
 

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.formats.decode import UnreadableError
-from training.formats.errors import DataError
+from training.formats.errors import DataError, UnreadableError
 from training.jobs.images import RECORD_SUFFIX
 
 SUFFIX = RECORD_SUFFIX
+HEAD_BYTES = 8  # of a chunk: magic, and kind with length
 MAGIC = struct.pack("<I", 0xCED7230A)
 _HEADER = struct.Struct("<IfQQ")
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
@@ -49,6 +49,11 @@ def _joined(record: bytes) -> bytes:
         if kind in (_WHOLE, _LAST):
             break
     return MAGIC.join(parts)
+
+
+def data_after(head: bytes) -> int | None:
+    """How many bytes of data follow `head`, a chunk's first eight; None where no chunk begins so."""
+    return _kind_and_length(head[4:])[1] if head[:4] == MAGIC else None
 
 
 def _kind_and_length(word: bytes) -> tuple[int, int]:

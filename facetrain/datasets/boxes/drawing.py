@@ -17,8 +17,8 @@ import numpy as np
 from facetrain.datasets.aside import new_folder
 from facetrain.datasets.check.parallel import in_threads
 from facetrain.errors import InputError
-from training.formats.decode import UnreadableError, photo, read_bytes
-from training.formats.errors import DataError
+from training.formats.decode import photo, read_bytes
+from training.formats.errors import DataError, UnreadableError
 from training.formats.files import is_image
 from training.formats.labels import read_text
 from training.formats.listing import common_depth

@@ -14,8 +14,8 @@ from facetrain.datasets.check.report import LISTED, Watching
 from facetrain.datasets.check.scan import Scanned, scan
 from facetrain.datasets.check.sources import pictures_part
 from training.formats import boxes
-from training.formats.decode import UnreadableError, read_bytes
-from training.formats.errors import DataError
+from training.formats.decode import read_bytes
+from training.formats.errors import DataError, UnreadableError
 from training.formats.words import many
 
 Report = dict[str, Any]

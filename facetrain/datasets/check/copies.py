@@ -10,7 +10,8 @@ from facetrain.datasets.check import looks
 from facetrain.datasets.check.parallel import in_threads
 from facetrain.datasets.check.scan import Scanned
 from facetrain.datasets.check.sources import Part
-from training.formats.decode import Pixels, UnreadableError, decode
+from training.formats.decode import Pixels, decode
+from training.formats.errors import UnreadableError
 from training.formats.places import Indices
 
 

@@ -17,7 +17,8 @@ from PIL import Image
 
 from facetrain.datasets.check.looks import look_of
 from facetrain.datasets.check.parallel import in_threads
-from training.formats.decode import SIZE, Pixels, UnreadableError, decode
+from training.formats.decode import SIZE, Pixels, decode
+from training.formats.errors import UnreadableError
 from training.formats.places import Indices
 
 CHUNK = 32  # images decoded before the lock is needed for more than a moment

@@ -10,8 +10,7 @@ import numpy as np
 from facetrain.datasets.check.scan import Source
 from facetrain.datasets.layout import Layout
 from training.formats import bins, records, shards
-from training.formats.decode import UnreadableError
-from training.formats.errors import DataError
+from training.formats.errors import DataError, UnreadableError
 from training.formats.files import files_below, is_image
 from training.formats.listing import Listing, find
 from training.formats.places import Indices, Reader

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from facetrain.datasets.prepare.journal import Row
 from facetrain.datasets.prepare.network import refusing, session
 from facetrain.datasets.prepare.suspects import Suspect
-from training.formats.decode import SIZE, UnreadableError, decode, read_bytes
+from training.formats.decode import SIZE, decode, read_bytes
+from training.formats.errors import UnreadableError
 
 LEAST = 3  # faces of a person: of two, neither is more likely to be the wrong one
 _BATCH, _BLOCK = 32, 4096

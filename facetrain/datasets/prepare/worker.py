@@ -12,7 +12,8 @@ from PIL import Image
 from facetrain.datasets.prepare.journal import Row, stamp
 from facetrain.datasets.prepare.network import open_detector
 from facetrain.datasets.prepare.photos import Photo
-from training.formats.decode import SIZE, UnreadableError, read_bytes
+from training.formats.decode import SIZE, read_bytes
+from training.formats.errors import UnreadableError
 from training.formats.faces import UnusableError, cut
 from training.formats.landmarks import Face
 

@@ -11,9 +11,9 @@ import numpy as np
 from training.arcface.data.finds import Finds
 from training.container.errors import TrainingError
 from training.container.unreadable import TABLE_NAME, write_table
-from training.formats.decode import Pixels, UnreadableError
+from training.formats.decode import Pixels
 from training.formats.detector import Detector
-from training.formats.errors import DataError
+from training.formats.errors import DataError, UnreadableError
 from training.formats.faces import Cut, UnusableError, cut
 from training.formats.labels import TABLE_SUFFIXES
 from training.formats.landmarks import Landmarks, read_landmarks

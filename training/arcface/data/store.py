@@ -18,7 +18,8 @@ from training.arcface.data.aligning import Aligned, Alignment, UnalignedError
 from training.arcface.distributed import World
 from training.container.errors import TrainingError
 from training.container.unreadable import TABLE_NAME, add_to_table, refuse_unreadable, write_table
-from training.formats.decode import SIZE, Pixels, UnreadableError, decode
+from training.formats.decode import SIZE, Pixels, decode
+from training.formats.errors import UnreadableError
 from training.formats.listing import Listing
 from training.formats.places import Indices, bytes_of, copy_shards
 
