@@ -70,7 +70,12 @@ def submit(
 @dataset.command()
 def push(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="One folder of photographs per person.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="Folders of photographs, shards, .rec files, or a detector's pictures.",
+            show_default=False,
+        ),
     ],
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="What to call the dataset.", show_default=False)
